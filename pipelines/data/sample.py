@@ -1,0 +1,26 @@
+"""What a data set yields and a segmentor learns from."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its segments.
+
+    Attributes:
+        image_id: id in the data set's json.
+        image: uint8, 3×H×W, RGB.
+        masks: bool, O×H×W, one for each segment; crowd and void are none.
+        labels: int64, O, index in the vocabulary at hand.
+        segment_ids: int64, O, ids in the panoptic PNG.
+        ignore: bool, H×W, pixels without weight: void, crowd and padding.
+    """
+
+    image_id: int
+    image: Tensor
+    masks: Tensor
+    labels: Tensor
+    segment_ids: Tensor
+    ignore: Tensor

@@ -1,0 +1,161 @@
+"""Categories, vocabularies and the guard of the inductive setting.
+
+`split-coco` writes the seen and the unseen part of a vocabulary to two files. Everything before finetuning reads the seen
+file alone; `open_unseen` is the only door to the other one and lets only the stages through that may know the names.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.files import write_json
+
+SHIPPED = Path(__file__).parent / "vocabularies"
+STAGES_THAT_MAY_OPEN_UNSEEN_NAMES = frozenset({"split-coco", "finetune", "eval"})
+
+
+class Category(BaseModel):
+    """One category: `id` as in the data set's files (never an index), `prompt_names` what CLIP is asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: int = Field(ge=0, lt=2**24)
+    name: str = Field(min_length=1)
+    isthing: bool
+    color: tuple[int, int, int] = (128, 128, 128)
+    unseen: bool = False
+    prompt_names: tuple[str, ...] = ()
+
+    @property
+    def spoken(self) -> tuple[str, ...]:
+        """The names put into prompts: the given ones or the cleaned name."""
+        return self.prompt_names or (clean_name(self.name),)
+
+
+class Vocabulary(BaseModel):
+    """An ordered list of categories with unique ids and names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    categories: tuple[Category, ...]
+
+    @model_validator(mode="after")
+    def _unique(self) -> "Vocabulary":
+        for field in ("id", "name"):
+            values = [getattr(category, field) for category in self.categories]
+            twice = {value for value in values if values.count(value) > 1}
+            if twice:
+                raise ValueError(f"the {field} {sorted(twice)[0]!r} stands more than once")
+        return self
+
+    @property
+    def seen(self) -> "Vocabulary":
+        """The seen categories, in order."""
+        return Vocabulary(name=self.name, categories=tuple(c for c in self.categories if not c.unseen))
+
+    @property
+    def unseen(self) -> "Vocabulary":
+        """The unseen categories, in order."""
+        return Vocabulary(name=self.name, categories=tuple(c for c in self.categories if c.unseen))
+
+    @property
+    def ids(self) -> list[int]:
+        """Category ids, in order."""
+        return [category.id for category in self.categories]
+
+    @property
+    def names(self) -> list[str]:
+        """Category names, in order."""
+        return [category.name for category in self.categories]
+
+    def index_of(self) -> dict[int, int]:
+        """Category id → index in this vocabulary."""
+        return {category.id: index for index, category in enumerate(self.categories)}
+
+    def __len__(self) -> int:
+        return len(self.categories)
+
+    def __add__(self, other: "Vocabulary") -> "Vocabulary":
+        return Vocabulary(name=self.name, categories=self.categories + other.categories)
+
+    def with_unseen(self, names: Iterable[str]) -> "Vocabulary":
+        """The same categories with exactly `names` as the unseen ones.
+
+        Raises:
+            ConcatError: a name is no category of this vocabulary, or the list is empty.
+        """
+        names = list(names)
+        unknown = [name for name in names if name not in self.names]
+        if unknown or not names:
+            what = f"The unseen list names {unknown[0]!r}, which is no category of {self.name}." if unknown else (
+                "The unseen list names no category.")
+            raise ConcatError(what, mend=f"Use names of the vocabulary, such as {', '.join(self.names[:3])}.")
+        marked = tuple(c.model_copy(update={"unseen": c.name in names}) for c in self.categories)
+        return Vocabulary(name=self.name, categories=marked)
+
+
+def clean_name(name: str) -> str:
+    """A category name as one would say it: suffixes dropped, hyphens to spaces (method.md, "Recipes at paper scale")."""
+    for suffix in ("-merged", "-other", "-stuff"):
+        name = name.removesuffix(suffix)
+    return {"playingfield": "playing field"}.get(name, name.replace("-", " "))
+
+
+def load_vocabulary(name_or_path: str) -> Vocabulary:
+    """A shipped vocabulary by name (`coco_panoptic`, `micrococo`) or one's own TOML or JSON file.
+
+    Raises:
+        ConcatError: no such file, or its content is not a vocabulary.
+    """
+    path = Path(name_or_path)
+    if not path.suffix:
+        path = SHIPPED / f"{name_or_path}.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        return Vocabulary.model_validate(value)
+    except OSError:
+        shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.toml")))
+        raise ConcatError("Vocabulary not found.", file=path, mend=f"Shipped ones: {shipped}.") from None
+    except (ValueError, ValidationError) as error:
+        detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise CorruptFileError(f"Not a vocabulary: {detail}.", file=path) from None
+
+
+def write_part(path: Path, part: Vocabulary) -> None:
+    """Writes the seen or the unseen part of a vocabulary as JSON."""
+    write_json(path, part.model_dump(mode="json"))
+
+
+def open_seen(path: Path) -> Vocabulary:
+    """Reads `split/seen.json`.
+
+    Raises:
+        ProtocolError: a category in it is marked unseen.
+    """
+    vocabulary = load_vocabulary(str(path))
+    for category in vocabulary.categories:
+        if category.unseen:
+            raise ProtocolError(f"The seen list holds the unseen category {category.name!r}.", file=path,
+                                mend="Run split-coco again.")
+    return vocabulary
+
+
+Stage = Literal["split-coco", "precompute", "train-con", "dump-queries", "train-cat", "finetune", "eval"]
+
+
+def open_unseen(path: Path, *, stage: Stage) -> Vocabulary:
+    """Reads `split/unseen.json` for a stage that may know unseen names.
+
+    Raises:
+        ProtocolError: `stage` may not (method.md, "Settings").
+    """
+    if stage not in STAGES_THAT_MAY_OPEN_UNSEEN_NAMES:
+        raise ProtocolError(f"The stage {stage} must not open unseen names.", file=path)
+    return load_vocabulary(str(path))
