@@ -1,0 +1,215 @@
+"""The one training loop: lightning-fabric, checkpoints, exact resume, metrics.jsonl, TensorBoard, non-finite guard."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from pipelines.errors import CorruptFileError, NonFiniteLossError
+from pipelines.files import atomic_path
+from pipelines.progress import Reporter
+from pipelines.recipe import OptimiserSettings
+
+Batch = TypeVar("Batch")
+Losses = dict[str, Tensor]
+
+
+@dataclass
+class Training:
+    """Everything that changes while training, and so everything a checkpoint holds.
+
+    Attributes:
+        modules: by name; what trains and what only has buffers (the token bank).
+        parameters: those clipped together.
+        optimiser, schedule: one of each.
+        generators: random states by name that advance from step to step.
+    """
+
+    modules: dict[str, nn.Module]
+    parameters: list[nn.Parameter]
+    optimiser: Optimizer
+    schedule: LambdaLR
+    generators: dict[str, torch.Generator] = field(default_factory=dict)
+    step: int = 0
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint atomically."""
+        state = {
+            "step": self.step,
+            "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "random": torch.get_rng_state(),
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+        }
+        with atomic_path(path) as partial:
+            torch.save(state, partial)
+
+    def load(self, path: Path) -> None:
+        """Continues from a checkpoint.
+
+        Raises:
+            CorruptFileError: the file is no checkpoint of these modules.
+        """
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            for name, module in self.modules.items():
+                module.load_state_dict(state["modules"][name])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.schedule.load_state_dict(state["schedule"])
+            torch.set_rng_state(state["random"])
+            for name, generator in self.generators.items():
+                generator.set_state(state["generators"][name])
+            self.step = int(state["step"])
+        except (RuntimeError, KeyError, ValueError, EOFError, OSError, _unpickling_error()) as error:
+            raise CorruptFileError(f"Not a checkpoint of this training: {str(error).splitlines()[0]}", file=path,
+                                   mend="Delete it, or use --force, to train from the start.") from error
+
+
+def _unpickling_error() -> type[Exception]:
+    from pickle import UnpicklingError
+
+    return UnpicklingError
+
+
+def make_optimiser(groups: list[dict[str, Any]], settings: OptimiserSettings, iterations: int
+                   ) -> tuple[Optimizer, LambdaLR]:
+    """AdamW on `groups` (each with `params` and `lr`) and its schedule over `iterations` steps."""
+    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    factor = {"constant": _constant, "steps": _steps, "one-cycle": _one_cycle}[settings.schedule]
+    return optimiser, LambdaLR(optimiser, lambda step: factor(step / max(iterations, 1)))
+
+
+def _constant(_: float) -> float:
+    return 1.0
+
+
+def _steps(progress: float) -> float:
+    """×0.1 at 90 % and again at 95 % (Mask2Former's schedule on COCO)."""
+    return 0.1 ** ((progress >= 0.9) + (progress >= 0.95))
+
+
+def _one_cycle(progress: float, warm_up: float = 0.08, start: float = 0.1, end: float = 1e-3) -> float:
+    """Cosine from a tenth up to 1 within the warm-up, then cosine down to a thousandth."""
+    if progress < warm_up:
+        return start + (1 - start) * (1 - math.cos(math.pi * progress / warm_up)) / 2
+    rest = min((progress - warm_up) / (1 - warm_up), 1.0)
+    return end + (1 - end) * (1 + math.cos(math.pi * rest)) / 2
+
+
+def train(
+    training: Training,
+    batches: Iterable[Batch],
+    losses_of: Callable[[int, Batch], Losses],
+    *,
+    fabric: Fabric,
+    folder: Path,
+    iterations: int,
+    clip_norm: float,
+    checkpoint_every: int,
+    log_every: int,
+    reporter: Reporter,
+    description: str,
+    after_step: Callable[[int], None] | None = None,
+) -> dict[str, float]:
+    """Optimises the sum of the losses from `training.step` to `iterations`.
+
+    Args:
+        batches: the batches of the steps still to come, in order.
+        losses_of: step and batch → weighted losses by name, to be summed.
+        folder: takes `checkpoint.pt`, `metrics.jsonl` and TensorBoard's event files.
+        after_step: called with the number of steps done, after each of them.
+
+    Returns:
+        the means of the last logged losses by name, `loss` being their sum.
+
+    Raises:
+        NonFiniteLossError: a loss became NaN or infinite; the last checkpoint is kept.
+    """
+    log = MetricsLog(folder, first_step=training.step)
+    checkpoint, logged = folder / "checkpoint.pt", {}
+    try:
+        with reporter.task(description, iterations, training.step, unit="step") as task:
+            for batch in batches:
+                losses = losses_of(training.step, batch)
+                _step(training, losses, fabric, clip_norm, checkpoint)
+                log.add(losses)
+                if training.step % log_every == 0 or training.step == iterations:
+                    logged = log.write(training.step, training.schedule.get_last_lr()[0])
+                if after_step:
+                    after_step(training.step)
+                if training.step % checkpoint_every == 0 and training.step < iterations:
+                    training.save(checkpoint)
+                task.advance(1, **({"loss": logged["loss"]} if logged else {}))
+    finally:
+        log.close()
+    return logged
+
+
+def _step(training: Training, losses: Losses, fabric: Fabric, clip_norm: float, checkpoint: Path) -> None:
+    loss = torch.stack(list(losses.values())).sum()
+    if not torch.isfinite(loss):
+        values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
+        kept = "The last checkpoint is kept" if checkpoint.exists() else "No checkpoint was written yet"
+        raise NonFiniteLossError(f"The loss of step {training.step} is not finite ({values}). {kept}.",
+                                 file=checkpoint, mend="Lower the learning rate, or use precision 32-true.")
+    training.optimiser.zero_grad()
+    fabric.backward(loss)
+    if clip_norm > 0:
+        torch.nn.utils.clip_grad_norm_(training.parameters, clip_norm)
+    training.optimiser.step()
+    training.schedule.step()
+    training.step += 1
+
+
+class MetricsLog:
+    """Means of the losses, as lines of `metrics.jsonl` and as TensorBoard scalars.
+
+    Lines of steps that an interrupted run logged after its last checkpoint are dropped, so that every step stands once.
+    """
+
+    def __init__(self, folder: Path, first_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, wanted only here
+
+        self.path = folder / "metrics.jsonl"
+        kept = []
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= first_step]
+        self.path.write_text("".join(kept), encoding="utf-8")
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
+        self.sums: dict[str, Tensor] = {}
+        self.count, self.clock = 0, time.monotonic()
+
+    def add(self, losses: Losses) -> None:
+        """Adds one step's losses; nothing waits for a device here."""
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, torch.zeros((), device=value.device)) + value.detach()
+        self.count += 1
+
+    def write(self, step: int, learning_rate: float) -> dict[str, float]:
+        """Writes the means since the last line and returns them."""
+        means = {name: value.item() / self.count for name, value in self.sums.items()}
+        means["loss"] = sum(means.values())
+        seconds = (time.monotonic() - self.clock) / self.count
+        line = {"step": step, **means, "learning_rate": learning_rate, "seconds_per_step": seconds}
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        for name, figure in line.items():
+            if name != "step":
+                self.board.add_scalar(name, figure, step)
+        self.sums, self.count, self.clock = {}, 0, time.monotonic()
+        return means
+
+    def close(self) -> None:
+        """Closes the event file."""
+        self.board.close()
