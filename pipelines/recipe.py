@@ -293,12 +293,23 @@ def write_recipe(path: Path, recipe: Recipe) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The values of a TOML file, laid over those of the shipped recipe it `extends`, if it does."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        base = values.pop("extends", None)
+        return _merged(_read(SHIPPED / f"{base}.toml"), values) if base else values
     except OSError:
         raise ConcatError("Recipe not found.", file=path, mend=f"Shipped ones: {', '.join(shipped_recipes())}.") from None
     except ValueError as error:
         raise ConcatError(f"Not a TOML file: {error}.", file=path) from None
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _checked(values: dict[str, Any], overrides: tuple[str, ...], path: Path | None) -> Recipe:

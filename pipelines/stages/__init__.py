@@ -1,0 +1,1 @@
+"""One file a stage; only stages put parts together."""

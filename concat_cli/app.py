@@ -1,0 +1,50 @@
+"""The Typer app: the commands in the order in which they are used."""
+
+import os
+from typing import Annotated
+
+import typer
+
+# Two spinning OpenMP threads slow a step several times when another process is busy; read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+
+from concat_cli.commands import check, demo, micrococo, run, split_coco, stages
+
+app = typer.Typer(
+    name="concat", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Teach a panoptic segmentor categories it has never seen a picture of.\n\n"
+         "Five commands suffice: [bold]split-coco, train-con, train-cat, finetune, eval[/]; each brings its own missing or "
+         "stale inputs up to date first. [bold]concat demo --run DIR[/] does it all on a small embedded world.")
+
+STAGES, RUNS, WORLD = "Stages, in order", "Whole runs", "The embedded world"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"concat {version('concat-zeroshot')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                                help="Show the version.")] = False) -> None:
+    pass
+
+
+app.command("split-coco", rich_help_panel=STAGES, epilog=stages.settings_help("split-coco"))(split_coco.split_coco)
+for _name in stages.NAMES:
+    app.command(_name, rich_help_panel=STAGES, epilog=stages.settings_help(_name))(stages.stage_command(_name))
+app.command("run", rich_help_panel=RUNS)(run.run)
+app.command("demo", rich_help_panel=RUNS)(demo.demo)
+app.command("status", rich_help_panel=RUNS)(check.status)
+app.command("verify", rich_help_panel=RUNS)(check.verify)
+app.command("make-micrococo", rich_help_panel=WORLD)(micrococo.make_micrococo)
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,23 @@
+"""run: a recipe from beginning to end, doing all that is stale and nothing that is fresh."""
+
+from typing import Annotated
+
+import typer
+
+from concat_cli.errors import guarded
+from concat_cli.options import Cache, Debug, Device, RunDir, Seed, Set
+from concat_cli.runs import bring_up_to_date, open_run
+
+
+@guarded
+def run(
+    recipe: Annotated[str, typer.Argument(help="Shipped recipe or path of a .toml; a run's recipe.toml repeats it.")],
+    run: RunDir, settings: Set = None, seed: Seed = None, device: Device = None, cache: Cache = None,
+    debug: Debug = False,
+) -> None:
+    """Run all stages of a recipe that are stale, and none that is fresh."""
+    from concat_cli.scores import show_scores
+
+    opened = open_run(run, cache=cache, recipe=recipe, settings=settings, seed=seed, device=device)
+    bring_up_to_date(opened, "eval")
+    show_scores(opened)

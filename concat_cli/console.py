@@ -1,0 +1,113 @@
+"""Progress, tables and the error panel."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
+from rich.progress import Task as RichTask
+from rich.progress import TaskID, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipelines.errors import ConcatError
+from pipelines.progress import Task
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+class RateColumn(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: RichTask) -> Text:
+        """`12.3 img/s`, or nothing before the first unit."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} {task.fields['unit']}/s" if speed else "", style="dim")
+
+
+class LiveTask:
+    """A bar on a terminal."""
+
+    def __init__(self, progress: Progress, identity: TaskID) -> None:
+        self.progress, self.identity = progress, identity
+
+    def advance(self, n: int = 1, **figures: float) -> None:
+        """Moves the bar and shows the figures beside it."""
+        if figures:
+            self.progress.update(self.identity, figures=_figures(figures))
+        self.progress.advance(self.identity, n)
+
+
+class PlainTask:
+    """Lines now and then, where the output is no terminal."""
+
+    def __init__(self, description: str, total: int, done: int, unit: str, every: float = 30.0) -> None:
+        self.description, self.total, self.done, self.unit, self.every = description, total, done, unit, every
+        self.first, self.start = done, time.monotonic()
+        self.last = self.start
+
+    def advance(self, n: int = 1, **figures: float) -> None:
+        """Counts, and prints a line when `every` seconds have passed."""
+        self.done += n
+        if time.monotonic() - self.last >= self.every:
+            self.last = time.monotonic()
+            self.line(figures)
+
+    def line(self, figures: dict[str, float] | None = None) -> None:
+        """Prints where the task stands."""
+        seconds = time.monotonic() - self.start
+        rate = (self.done - self.first) / max(seconds, 1e-9)
+        left = (self.total - self.done) / rate if rate else 0.0
+        out.print(f"  {self.description}: {self.done}/{self.total} {self.unit}, {rate:.1f} {self.unit}/s, "
+                  f"{seconds:.0f} s, {left:.0f} s left {_figures(figures or {})}".rstrip())
+
+
+class RichReporter:
+    """Shows progress bars on a terminal and plain lines elsewhere."""
+
+    @contextmanager
+    def task(self, description: str, total: int, done: int = 0, unit: str = "img") -> Iterator[Task]:
+        """A bar with count, rate, time used and time left."""
+        if not out.is_terminal:
+            plain = PlainTask(description, total, done, unit)
+            yield plain
+            plain.line()
+            return
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=28), MofNCompleteColumn(),
+                   RateColumn(), TimeElapsedColumn(), TextColumn("[dim]left[/]"), TimeRemainingColumn(),
+                   TextColumn("{task.fields[figures]}"))
+        with Progress(*columns, console=out) as progress:
+            identity = progress.add_task(description, total=total, completed=done, unit=unit, figures="")
+            yield LiveTask(progress, identity)
+
+    def say(self, text: str) -> None:
+        """One remark."""
+        out.print(f"[cyan]›[/] {escape(text)}")
+
+
+def _figures(figures: dict[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table; the first column is text, the others are figures."""
+    sheet = Table(title=title, title_justify="left", header_style="bold")
+    for index, column in enumerate(columns):
+        sheet.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        sheet.add_row(*row)
+    out.print(sheet)
+
+
+def show_error(error: ConcatError) -> None:
+    """One panel: what is wrong, which file, how to mend it."""
+    lines = [escape(error.message)]
+    if error.file is not None:
+        lines.append(f"[dim]File[/]  {escape(str(error.file))}")
+    if error.mend:
+        lines.append(f"[dim]Mend[/]  {escape(error.mend)}")
+    err.print(Panel("\n".join(lines), title="error", title_align="left", border_style="red", expand=False))
