@@ -1,0 +1,33 @@
+# make demo: set up and run the whole method on the embedded world.   make test: set up, check and pass the tests.
+PYTHON ?= python3
+DEMO ?= demo
+BIN := .venv/bin
+
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: demo test check venv clean
+
+demo: venv
+	$(BIN)/concat demo --run $(DEMO)
+
+test: venv check
+	$(BIN)/python -m pytest
+
+check: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+venv: .venv/.ready
+
+# torch and torchvision come pinned as a pair: builds that do not belong together fail at import.
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=python3.12 …"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info
