@@ -1,4 +1,4 @@
-"""Draw the scenes of micrococo: things as signed distances on wavy stuff bands, with shading, light and noise (numpy only)."""
+"""Draw the scenes of micrococo: things as signed distances on wavy stuff bands, with shading, light and noise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,9 @@ MIN_SEGMENT_AREA: Final = 32
 VOID: Final = -1
 CROWD_SHARE: Final = 0.04
 GRAYSCALE_SHARE: Final = 0.007
-# Two things closer than this share of their radii's sum are drawn apart again (a few tries): they hide parts, not one another.
+STREAMS: Final = ("train", "val", "tune", "clip-train", "clip-check", "backbone-train", "backbone-check")
+"""What scenes are drawn for; no two draw the same ones. The order is part of the seed: append only."""
+# Things nearer than this share of their radii's sum are placed again (a few tries): they hide parts, not one another.
 _CLOSENESS: Final = 0.75
 _PLACEMENT_TRIES: Final = 8
 _LIGHT_DIRECTION: Final = (np.cos(1.0), -np.sin(1.0))
@@ -83,6 +85,11 @@ class _Placement:
         return bool(distance < _CLOSENESS * (self.radius + other.radius))
 
 
+def scene_rng(seed: int, stream: str, index: int) -> np.random.Generator:
+    """The random numbers of scene `index` of one of `STREAMS`: scenes can be drawn in any order and by any process."""
+    return np.random.default_rng((seed, STREAMS.index(stream), index))
+
+
 def render_scene(
     rng: np.random.Generator, *, size: int = NATIVE_SIZE, allowed: Sequence[int] = ALL_CATEGORIES
 ) -> Scene:
@@ -123,9 +130,9 @@ def _paint_bands(canvas: _Canvas, rng: np.random.Generator, stuff: Sequence[int]
     bands = _wavy_bands(canvas, rng, n_bands)
     for band, category in enumerate(chosen):
         inside = bands == band
-        colour = MICROCOCO_CATEGORIES[category].colour
+        colour, texture = MICROCOCO_CATEGORIES[category].colour, MICROCOCO_CATEGORIES[category].form
         base = np.array(STUFF_COLOURS[colour]) * rng.uniform(0.85, 1.12) + _tint(rng, 5.0, colour)
-        canvas.image[inside] = _texture(canvas, rng, MICROCOCO_CATEGORIES[category].form, base.astype(np.float32))[inside]
+        canvas.image[inside] = _texture(canvas, rng, texture, base.astype(np.float32))[inside]
         canvas.segments[inside] = canvas.new_segment(int(category))
 
 
@@ -200,8 +207,7 @@ def _paint_crowd(canvas: _Canvas, rng: np.random.Generator, category: int) -> No
 
 
 def _paint_thing(canvas: _Canvas, rng: np.random.Generator, category: int, at: _Placement, segment: int) -> None:
-    angle, stretch = rng.uniform(0, 2 * np.pi), np.float32(rng.uniform(0.85, 1.15))
-    shade = np.float32(rng.uniform(-0.18, 0.18))
+    angle, stretch, shade = rng.uniform(0, 2 * np.pi), np.float32(rng.uniform(0.85, 1.15)), rng.uniform(-0.18, 0.18)
     base = _thing_colour(rng, MICROCOCO_CATEGORIES[category].colour)
     rows, columns = _window(at.y, at.radius, canvas.size), _window(at.x, at.radius, canvas.size)
     if rows.start >= rows.stop or columns.start >= columns.stop:
@@ -209,11 +215,12 @@ def _paint_thing(canvas: _Canvas, rng: np.random.Generator, category: int, at: _
     y = ((np.arange(rows.start, rows.stop) + 0.5 - at.y) / at.radius).astype(np.float32)[:, None]
     x = ((np.arange(columns.start, columns.stop) + 0.5 - at.x) / at.radius).astype(np.float32)[None, :]
     sine, cosine = np.float32(np.sin(angle)), np.float32(np.cos(angle))
-    turned_x, turned_y = (x * cosine + y * sine) * stretch, (y * cosine - x * sine) / stretch
+    turned_x: Floats = (x * cosine + y * sine) * stretch
+    turned_y: Floats = np.divide(y * cosine - x * sine, stretch, dtype=np.float32)
     distance = _signed_distance(MICROCOCO_CATEGORIES[category].form, turned_x, turned_y) * np.float32(at.radius)
 
     cover = np.clip(np.float32(0.5) - distance, 0, 1)[..., None]
-    light = 1 + shade * (x * np.float32(_LIGHT_DIRECTION[0]) + y * np.float32(_LIGHT_DIRECTION[1]))
+    light = 1 + np.float32(shade) * (x * np.float32(_LIGHT_DIRECTION[0]) + y * np.float32(_LIGHT_DIRECTION[1]))
     edge = 1 - np.float32(0.35) * np.clip(distance + np.float32(2.2), 0, 1)  # the outer 2 px are darker
     window = canvas.image[rows, columns]
     window += cover * (base * (light * edge)[..., None] - window)
@@ -232,7 +239,7 @@ def _thing_colour(rng: np.random.Generator, colour: str) -> Floats:
 
 
 def _tint(rng: np.random.Generator, deviation: float, colour: str) -> NDArray[np.float64]:
-    """(3,) random change of a colour; one value for all channels where the colour has none, so that it stays without."""
+    """(3,) random change of a colour; one value for all channels of white and gray, which so stay colourless."""
     change = rng.normal(0, deviation, 3)
     return np.full(3, change[0]) if colour in ("white", "gray") else change
 

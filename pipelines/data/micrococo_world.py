@@ -1,7 +1,8 @@
 """The categories of micrococo: compositions of a colour and a shape (things) or a colour and a texture (stuff).
 
-An unseen name is new, but its parts are known from seen categories: that is what makes zero-shot transfer real in so small a
-world. Everything here follows from one rule, so the data set, its vocabulary file and the tiny CLIP cannot disagree.
+An unseen name is new, but its parts are known from seen categories: that is what makes zero-shot transfer real in so
+small a world. Everything here follows from one rule, so the data set, its vocabulary file and the tiny CLIP cannot
+disagree.
 """
 
 from dataclasses import dataclass
@@ -68,10 +69,13 @@ def _shade(base: RGB, step: int) -> RGB:
     return red, green, blue
 
 
-def _compose(colours: dict[str, RGB], forms: tuple[str, ...], *, isthing: bool, left_out: int, unseen: int) -> list[_Composition]:
-    """Pair colours and forms whose index difference (form - colour) is below `len(forms) - left_out` modulo `len(forms)`.
+def _compose(
+    colours: dict[str, RGB], forms: tuple[str, ...], *, isthing: bool, left_out: int, unseen: int
+) -> list[_Composition]:
+    """Pair colours and forms where (form index - colour index) modulo the number of forms is not one of the last ones.
 
-    Difference 0 is unseen for the first `unseen` colours; every part of an unseen pair then occurs in seen pairs.
+    `left_out` is how many differences are left out. Difference 0 is unseen for the first `unseen` colours; every part
+    of an unseen pair then occurs in seen pairs.
     """
     compositions = []
     for i, (colour, base) in enumerate(colours.items()):

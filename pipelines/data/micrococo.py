@@ -1,0 +1,212 @@
+"""Write micrococo, the embedded world, as a data set in COCO's panoptic layout (images, id PNGs, json)."""
+
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.data.micrococo_render import NATIVE_SIZE, STREAMS, VOID, Scene, render_scene, scene_rng
+from pipelines.data.micrococo_world import ALL_CATEGORIES, MICROCOCO_CATEGORIES, SEEN_CATEGORIES, MicrococoCategory
+from pipelines.errors import ConcatError
+from pipelines.files import write_json
+
+__all__ = ["MICROCOCO_CATEGORIES", "SPLITS", "MicrococoCategory", "make_micrococo", "vocabulary_toml"]
+
+SPLITS: Final = ("train", "val", "tune")
+SEEN_ONLY_SHARE: Final = 0.5
+"""Share of training scenes drawn from seen categories alone; the others may hold any: the split has some to drop."""
+_JPEG: Final[dict[str, Any]] = {"quality": 95, "subsampling": 0}
+_LARGEST_SEGMENT_ID: Final = 2**24 - 1  # what three bytes of a pixel hold
+_DATE: Final = "2025-01-01 00:00:00"  # fixed, since the same seed has to give the same bytes
+
+Progress = Callable[[int], None]
+"""Told how many images are done, of all splits together."""
+
+
+@dataclass(frozen=True)
+class _Records:
+    """What one image adds to the json."""
+
+    image: dict[str, Any]
+    annotation: dict[str, Any]
+
+
+def make_micrococo(
+    root: Path,
+    *,
+    train: int = 6000,
+    val: int = 400,
+    tune: int = 400,
+    size: int = NATIVE_SIZE,
+    seed: int = 0,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> None:
+    """Render the data set into `root`: `{split}2017/*.jpg`, `annotations/panoptic_{split}2017.json` and `…/*.png`.
+
+    Everything is written into `ROOT.partial`, which becomes `root` when it is complete.
+
+    Args:
+        root: folder to make; must be absent or empty.
+        train: number of images in the train split.
+        val: in the val split.
+        tune: in the tune split, on which settings are chosen.
+        size: image side in px.
+        seed: the same seed gives the same bytes, whatever the other splits' sizes and the number of workers.
+        workers: processes that render; 1 or less renders in this one.
+        progress: called after every image.
+
+    Raises:
+        ConcatError: `root` holds something already.
+    """
+    if root.exists() and any(root.iterdir()):
+        raise ConcatError("The folder for micrococo is not empty.", file=root, mend="Name another folder or remove it.")
+    unfinished = root.with_name(root.name + ".partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    done = 0
+    for split, count in zip(SPLITS, (train, val, tune), strict=True):
+        records = []
+        for record in _write_images(unfinished, split, count=count, size=size, seed=seed, workers=workers):
+            records.append(record)
+            done += 1
+            if progress is not None:
+                progress(done)
+        write_json(unfinished / "annotations" / f"panoptic_{split}2017.json", _dataset_json(records), indent=None)
+    unfinished.replace(root)
+
+
+def _write_images(root: Path, split: str, *, count: int, size: int, seed: int, workers: int) -> Iterator[_Records]:
+    """Write a split's images and PNGs; yields their records in the order of the index."""
+    (root / f"{split}2017").mkdir(parents=True)
+    (root / "annotations" / f"panoptic_{split}2017").mkdir(parents=True)
+    write = partial(_write_image, root=root, split=split, size=size, seed=seed)
+    if workers <= 1:
+        yield from map(write, range(count))
+        return
+    # spawn: a fork of a process that runs torch's threads can hang.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(write, range(count), chunksize=16)
+
+
+def _write_image(index: int, *, root: Path, split: str, size: int, seed: int) -> _Records:
+    rng = scene_rng(seed, split, index)
+    seen_only = split == "train" and rng.random() < SEEN_ONLY_SHARE
+    scene = render_scene(rng, size=size, allowed=SEEN_CATEGORIES if seen_only else ALL_CATEGORIES)
+    ids = _segment_ids(rng, len(scene.categories))
+    name = f"{_image_id(split, index):012d}"
+    _picture(scene).save(root / f"{split}2017" / f"{name}.jpg", **_JPEG)
+    _id_picture(scene.segments, ids).save(root / "annotations" / f"panoptic_{split}2017" / f"{name}.png")
+    return _Records(_image_record(split, index, size), _annotation_record(split, index, scene, ids))
+
+
+def _image_id(split: str, index: int) -> int:
+    """Unique in all splits and full of holes; a split's ids do not depend on how large the others are."""
+    return 100 + 3 * (17 * index + 7 * index % 13) + STREAMS.index(split)
+
+
+def _segment_ids(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+    """(count,) different random ids from 1 to 2^24 - 1."""
+    ids: NDArray[np.int64] = rng.choice(_LARGEST_SEGMENT_ID, count, replace=False, shuffle=False) + 1
+    return ids
+
+
+def _picture(scene: Scene) -> Image.Image:
+    return Image.fromarray(scene.image[..., 0]) if scene.grayscale else Image.fromarray(scene.image)
+
+
+def _id_picture(segments: NDArray[np.int16], ids: NDArray[np.int64]) -> Image.Image:
+    """RGB picture whose pixels are id = R + 256 G + 256² B; void is 0."""
+    coded = np.append(ids, 0)[segments]  # VOID is -1: the appended 0
+    assert VOID == -1
+    return Image.fromarray(np.stack((coded & 255, coded >> 8 & 255, coded >> 16), axis=-1).astype(np.uint8))
+
+
+# --- json ---
+
+
+def _image_record(split: str, index: int, size: int) -> dict[str, Any]:
+    identifier = _image_id(split, index)
+    return {
+        "license": 1,
+        "file_name": f"{identifier:012d}.jpg",
+        "coco_url": "",
+        "height": size,
+        "width": size,
+        "date_captured": _DATE,
+        "flickr_url": "",
+        "id": identifier,
+    }
+
+
+def _annotation_record(split: str, index: int, scene: Scene, ids: NDArray[np.int64]) -> dict[str, Any]:
+    identifier = _image_id(split, index)
+    segments = [
+        {
+            "id": int(ids[segment]),
+            "category_id": MICROCOCO_CATEGORIES[category].id,
+            "iscrowd": int(scene.crowds[segment]),
+            **_extent(scene.segments == segment),
+        }
+        for segment, category in enumerate(scene.categories)
+    ]
+    return {"segments_info": segments, "file_name": f"{identifier:012d}.png", "image_id": identifier}
+
+
+def _extent(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Area in px and box [x, y, width, height] of a mask."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    left, top = int(columns[0]), int(rows[0])
+    box = [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
+    return {"bbox": box, "area": int(mask.sum())}
+
+
+def _dataset_json(records: list[_Records]) -> dict[str, Any]:
+    return {
+        "info": {
+            "description": "micrococo: a rendered world of coloured shapes on textured grounds",
+            "url": "",
+            "version": "1.0",
+            "year": 2025,
+            "contributor": "concat",
+            "date_created": _DATE,
+        },
+        "licenses": [{"url": "https://www.apache.org/licenses/LICENSE-2.0", "id": 1, "name": "Apache License 2.0"}],
+        "images": [record.image for record in records],
+        "annotations": [record.annotation for record in records],
+        "categories": [_category_record(category) for category in MICROCOCO_CATEGORIES],
+    }
+
+
+def _category_record(category: MicrococoCategory) -> dict[str, Any]:
+    return {
+        "supercategory": category.form if category.isthing else "ground",
+        "color": list(category.color),
+        "isthing": int(category.isthing),
+        "id": category.id,
+        "name": category.name,
+    }
+
+
+def vocabulary_toml() -> str:
+    """The text of `vocabularies/micrococo.toml`."""
+    lines = ['name = "micrococo"']
+    for category in MICROCOCO_CATEGORIES:
+        lines += [
+            "",
+            "[[categories]]",
+            f"id = {category.id}",
+            f'name = "{category.name}"',
+            f"isthing = {str(category.isthing).lower()}",
+            f"color = {list(category.color)}",
+        ]
+        if category.unseen:
+            lines.append("unseen = true")
+    return "\n".join(lines) + "\n"
