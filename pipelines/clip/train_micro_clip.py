@@ -37,6 +37,7 @@ from pipelines.clip.micro_accuracy import (
 )
 from pipelines.clip.micro_views import segment_views
 from pipelines.data.micrococo_render import Scene, render_scene, scene_rng
+from pipelines.data.micrococo_turns import WAYS, turned
 from pipelines.data.micrococo_world import MICROCOCO_CATEGORIES
 from pipelines.files import atomic_path, write_json
 
@@ -176,19 +177,9 @@ def draw_batches(views: TrainingViews, settings: MicroClipSettings) -> Iterator[
             captions.append(PROMPTS[prompts[category]].format(MICROCOCO_CATEGORIES[category].name))
         texts = list(dict.fromkeys(captions))
         place = {text: k for k, text in enumerate(texts)}
-        images = [_turned(views.whole[whole], rng), _turned(views.full[full], rng), _turned(views.crop[crop], rng)]
+        chosen = (views.whole[whole], views.full[full], views.crop[crop])
+        images = [turned(images, int(rng.integers(WAYS))) for images in chosen]
         yield Batch(_normalise(torch.cat(images)), texts, torch.tensor([place[caption] for caption in captions]))
-
-
-def _turned(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """(n, S, S, 3), every eighth of them flipped and turned in another of the square's eight ways."""
-    start = int(rng.integers(8))
-    parts = []
-    for k, part in enumerate(images.tensor_split(8)):
-        way = (start + k) % 8
-        turned = torch.rot90(part, way % 4, (1, 2))
-        parts.append(turned.flip(2) if way >= 4 else turned)
-    return torch.cat(parts)
 
 
 def _normalise(images: Tensor) -> Tensor:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.data.micrococo_shapes import Floats, signed_distance, texture_pattern
 from pipelines.data.micrococo_world import (
     ALL_CATEGORIES,
     MICROCOCO_CATEGORIES,
@@ -14,8 +16,6 @@ from pipelines.data.micrococo_world import (
     STUFF_COLOURS,
     THING_COLOURS,
 )
-
-Floats = NDArray[np.float32]
 
 NATIVE_SIZE: Final = 96
 """Image side in px at which lengths are given; other sizes scale them."""
@@ -115,6 +115,7 @@ def render_scene(
     return _develop(canvas, rng, grayscale=grayscale)
 
 
+@lru_cache(maxsize=4)
 def _pixel_centres(size: int) -> tuple[Floats, Floats]:
     """(size, size) x and y of every pixel's centre, px."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) + np.float32(0.5)
@@ -132,7 +133,8 @@ def _paint_bands(canvas: _Canvas, rng: np.random.Generator, stuff: Sequence[int]
         inside = bands == band
         colour, texture = MICROCOCO_CATEGORIES[category].colour, MICROCOCO_CATEGORIES[category].form
         base = np.array(STUFF_COLOURS[colour]) * rng.uniform(0.85, 1.12) + _tint(rng, 5.0, colour)
-        canvas.image[inside] = _texture(canvas, rng, texture, base.astype(np.float32))[inside]
+        x, y = (centres[inside] / np.float32(canvas.unit) for centres in _pixel_centres(canvas.size))
+        canvas.image[inside] = _textured(rng, texture, base.astype(np.float32), x, y)
         canvas.segments[inside] = canvas.new_segment(int(category))
 
 
@@ -149,30 +151,14 @@ def _wavy_bands(canvas: _Canvas, rng: np.random.Generator, n_bands: int) -> NDAr
     return np.digitize(across + wave, np.array(cuts))
 
 
-def _texture(canvas: _Canvas, rng: np.random.Generator, texture: str, base: Floats) -> Floats:
-    """(H, W, 3) of `base` (3,) mixed with a lighter or darker tone where the texture's pattern is on."""
+def _textured(rng: np.random.Generator, texture: str, base: Floats, x: Floats, y: Floats) -> Floats:
+    """(n, 3) colours at `x`, `y` (n,): `base` (3,) mixed with a lighter or darker tone by the texture's pattern."""
     alternative = np.clip(base + np.float32(rng.choice((-1, 1)) * rng.uniform(40, 60)), 0, 255)
     angle, period, phase = rng.uniform(0, np.pi), rng.uniform(8, 13), rng.uniform(0, 13, 2)
-    x, y = (centres / np.float32(canvas.unit) for centres in _pixel_centres(canvas.size))
     sine, cosine = np.float32(np.sin(angle)), np.float32(np.cos(angle))
     u = x * cosine + y * sine + np.float32(phase[0])
     v = y * cosine - x * sine + np.float32(phase[1])
-    return base + (alternative - base) * _pattern(texture, u, v, np.float32(period))[..., None]
-
-
-def _pattern(texture: str, u: Floats, v: Floats, period: np.float32) -> Floats:
-    """(H, W) in 0..1 of a texture with `period` (native px) at the turned coordinates `u`, `v`."""
-    if texture == "plain":
-        return np.zeros_like(u)
-    if texture == "striped":
-        return np.clip(np.sin(u * np.float32(2 * np.pi / period)) * 3 + np.float32(0.5), 0, 1)
-    if texture == "checkered":
-        wave = np.float32(1.2 * np.pi / period)
-        return np.clip(np.sin(u * wave) * np.sin(v * wave) * 6 + np.float32(0.5), 0, 1)
-    if texture == "dotted":
-        from_dot = np.hypot(u % period - period / 2, v % period - period / 2)
-        return np.clip(period * np.float32(0.27) - from_dot + np.float32(0.5), 0, 1)
-    raise ValueError(f"micrococo has no texture named {texture!r}")
+    return base + (alternative - base) * texture_pattern(texture, u, v, np.float32(period))[..., None]
 
 
 # --- things ---
@@ -217,7 +203,7 @@ def _paint_thing(canvas: _Canvas, rng: np.random.Generator, category: int, at: _
     sine, cosine = np.float32(np.sin(angle)), np.float32(np.cos(angle))
     turned_x: Floats = (x * cosine + y * sine) * stretch
     turned_y: Floats = np.divide(y * cosine - x * sine, stretch, dtype=np.float32)
-    distance = _signed_distance(MICROCOCO_CATEGORIES[category].form, turned_x, turned_y) * np.float32(at.radius)
+    distance = signed_distance(MICROCOCO_CATEGORIES[category].form, turned_x, turned_y) * np.float32(at.radius)
 
     cover = np.clip(np.float32(0.5) - distance, 0, 1)[..., None]
     light = 1 + np.float32(shade) * (x * np.float32(_LIGHT_DIRECTION[0]) + y * np.float32(_LIGHT_DIRECTION[1]))
@@ -242,44 +228,6 @@ def _tint(rng: np.random.Generator, deviation: float, colour: str) -> NDArray[np
     """(3,) random change of a colour; one value for all channels of white and gray, which so stay colourless."""
     change = rng.normal(0, deviation, 3)
     return np.full(3, change[0]) if colour in ("white", "gray") else change
-
-
-def _signed_distance(shape: str, x: Floats, y: Floats) -> Floats:
-    """(H, W) distance to the shape's edge in radii, negative inside; `x`, `y` in radii about its centre."""
-    if shape == "circle":
-        return np.hypot(x, y) - np.float32(0.92)
-    if shape == "square":
-        return np.maximum(abs(x), abs(y)) - np.float32(0.8)
-    if shape == "triangle":
-        return _triangle(x, y)
-    if shape == "star":
-        return _star(x, y)
-    if shape == "cross":
-        upright = np.maximum(abs(x) - np.float32(0.32), abs(y) - np.float32(0.98))
-        level = np.maximum(abs(x) - np.float32(0.98), abs(y) - np.float32(0.32))
-        return np.minimum(upright, level)
-    if shape == "ring":
-        return abs(np.hypot(x, y) - np.float32(0.70)) - np.float32(0.26)
-    raise ValueError(f"micrococo has no shape named {shape!r}")
-
-
-def _triangle(x: Floats, y: Floats) -> Floats:
-    """Equilateral, as the meet of three half planes at 0.55 radii from the centre."""
-    angles = np.float32(-np.pi / 2) + np.arange(3, dtype=np.float32) * np.float32(2 * np.pi / 3)
-    planes: list[Any] = [x * np.cos(angle) + y * np.sin(angle) for angle in angles]
-    return np.maximum(np.maximum(planes[0], planes[1]), planes[2]) - np.float32(0.55)
-
-
-def _star(x: Floats, y: Floats) -> Floats:
-    """Five tips at 1.08 radii, notches at 0.45: fold the plane into half a tip, then measure to its one edge."""
-    wedge = np.float32(2 * np.pi / 5)
-    folded = abs(np.arctan2(y, x) % wedge - wedge / 2)  # 0 at a notch, wedge / 2 at a tip
-    radius = np.hypot(x, y)
-    notch = np.array([0.45, 0.0])
-    tip = 1.08 * np.array([np.cos(wedge / 2), np.sin(wedge / 2)])
-    edge = (tip - notch) / np.linalg.norm(tip - notch)
-    normal_x, normal_y = np.float32(edge[1]), np.float32(-edge[0])
-    return (radius * np.cos(folded) - np.float32(notch[0])) * normal_x + radius * np.sin(folded) * normal_y
 
 
 # --- the finished picture ---
