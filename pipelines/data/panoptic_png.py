@@ -1,0 +1,64 @@
+"""The panoptic PNG of COCO: each pixel's colour is the id of its segment, R + 256·G + 65536·B, and 0 is void."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.files import atomic_path
+
+MAX_ID = 2**24 - 1
+
+
+def read_panoptic_png(path: Path) -> NDArray[np.int32]:
+    """Reads a panoptic PNG as a map of segment ids.
+
+    Returns:
+        int32, H×W; 0 is void.
+
+    Raises:
+        ConcatError: the file is missing or may not be read.
+        CorruptFileError: it is damaged, no PNG, or its colours are no ids (greyscale, palette, transparency).
+    """
+    colours = _read_colours(path).astype(np.int32)  # H×W×3
+    return colours[..., 0] | colours[..., 1] << 8 | colours[..., 2] << 16
+
+
+def write_panoptic_png(path: Path, ids: NDArray[np.integer]) -> None:
+    """Writes a map of segment ids (H×W, 0 to 2²⁴−1, 0 is void) as a panoptic PNG, atomically.
+
+    Raises:
+        ValueError: `ids` is not two-dimensional or an id does not fit into a colour.
+    """
+    if ids.ndim != 2 or ids.size == 0 or ids.min() < 0 or ids.max() > MAX_ID:
+        raise ValueError(f"ids must be H×W within 0..{MAX_ID}, not {ids.shape} {ids.dtype}")
+    colours = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], axis=-1).astype(np.uint8)
+    with atomic_path(path) as partial:
+        Image.fromarray(colours).save(partial, format="PNG")
+
+
+def _read_colours(path: Path) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except FileNotFoundError:
+        mend = "Check that the PNG folder lies beside its json and is complete."
+        raise ConcatError("Panoptic PNG not found.", file=path, mend=mend) from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise ConcatError(
+            f"Panoptic PNG not readable: {error.strerror}.", file=path, mend="Check its rights."
+        ) from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        mend = "Copy or unpack the file again."
+        raise CorruptFileError(f"Panoptic PNG not readable: {error}.", file=path, mend=mend) from None
+    pixels = np.asarray(image)
+    opaque = image.mode == "RGB" or (image.mode == "RGBA" and bool((pixels[..., 3] == 255).all()))
+    if image.format != "PNG" or not opaque:
+        found = f"{image.format} of mode {image.mode}" + (
+            "" if opaque or image.mode != "RGBA" else " with transparency"
+        )
+        mend = "Use the panoptic PNGs as published (RGB); a label map or a recompressed copy holds no segment ids."
+        raise CorruptFileError(f"Not a panoptic PNG: {found}.", file=path, mend=mend)
+    return pixels[..., :3]

@@ -1,0 +1,248 @@
+"""Panoptic quality with exactly the rules of the official panopticapi (Kirillov et al., "Panoptic Segmentation", eq. 1).
+
+    PQ = Σ_TP IoU / (|TP| + ½|FP| + ½|FN|) = SQ · RQ
+
+A truth and a predicted segment of one category match when their IoU exceeds ½. The rules that decide the last digits:
+the area of a truth segment is the one its json states, that of a predicted segment is counted in its id map; void pixels
+of the truth leave the union; an unmatched prediction mostly on void, or on the last crowd segment of its category, is no
+error; a truth id that the json does not list is neither segment nor void; IoUs are added one by one in image order.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import ConcatError
+from pipelines.metrics.harmonic import harmonic_mean
+from pipelines.vocabulary import Vocabulary
+
+VOID: Final = 0
+_ID_BITS: Final = 24
+_QUALITIES: Final = ("pq", "sq", "rq")
+
+IdMap = NDArray[np.integer]
+Overlaps = dict[tuple[int, int], int]
+Summary = dict[str, dict[str, float | int | None]]
+
+
+class TruthSegment(NamedTuple):
+    """A segment of the ground truth; `area` in px as its json states it."""
+
+    id: int
+    category_id: int
+    area: int
+    iscrowd: bool = False
+
+
+class PredictedSegment(NamedTuple):
+    """A predicted segment; its area is counted in the id map."""
+
+    id: int
+    category_id: int
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """What one image adds, by category id; categories without an entry add nothing.
+
+    Attributes:
+        ious: IoU of each matched pair, in matching order; their number is the count of true positives.
+        false_positives: predicted segments without a match.
+        false_negatives: truth segments without a match.
+    """
+
+    ious: dict[int, list[float]] = field(default_factory=dict)
+    false_positives: dict[int, int] = field(default_factory=dict)
+    false_negatives: dict[int, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a value of JSON, whose keys are strings."""
+        return {name: {str(key): value for key, value in counts.items()} for name, counts in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Mapping[str, Any]]) -> "ImageScore":
+        """The inverse of `to_json`, bit for bit."""
+        return cls(**{name: {int(key): count for key, count in counts.items()} for name, counts in value.items()})
+
+
+@dataclass
+class CategoryCounts:
+    """Sums of one category over images; pq, sq and rq are fractions, 0 where nothing matched."""
+
+    iou: float = 0.0
+    tp: int = 0
+    fp: int = 0
+    fn: int = 0
+
+    @property
+    def present(self) -> bool:
+        """Whether the category stands in truth or prediction at all; otherwise no mean counts it."""
+        return self.tp + self.fp + self.fn > 0
+
+    @property
+    def pq(self) -> float:
+        """Panoptic quality."""
+        return self.iou / (self.tp + 0.5 * self.fp + 0.5 * self.fn) if self.present else 0.0
+
+    @property
+    def sq(self) -> float:
+        """Segmentation quality: the mean IoU of matched pairs."""
+        return self.iou / self.tp if self.tp else 0.0
+
+    @property
+    def rq(self) -> float:
+        """Recognition quality: the F1 of matching."""
+        return self.tp / (self.tp + 0.5 * self.fp + 0.5 * self.fn) if self.present else 0.0
+
+
+def score_image(
+    truth_ids: IdMap,
+    truth_segments: Sequence[TruthSegment],
+    predicted_ids: IdMap,
+    predicted_segments: Sequence[PredictedSegment],
+    *,
+    categories: Collection[int],
+    image: str,
+) -> ImageScore:
+    """Matches the segments of one image.
+
+    Args:
+        truth_ids: integer, H×W, 0 to 2²⁴−1; 0 is void.
+        truth_segments: the segments the truth's json lists.
+        predicted_ids: integer, H×W, 0 to 2²⁴−1; 0 is void.
+        predicted_segments: one for each id in `predicted_ids` other than 0.
+        categories: the category ids there are.
+        image: name of the image, for messages.
+
+    Raises:
+        ConcatError: id map and list of the prediction disagree, a category is unknown, an id stands twice or is that
+            of void, the sizes differ, or the truth's area cannot be that of its segment.
+    """
+    truths = _by_id(truth_segments, categories, f"The ground truth of image {image}")
+    predictions = _by_id(predicted_segments, categories, f"The prediction of image {image}")
+    if truth_ids.shape != predicted_ids.shape:
+        sizes = " and ".join(f"{ids.shape[1]}×{ids.shape[0]}" for ids in (truth_ids, predicted_ids))
+        raise ConcatError(f"Truth and prediction of image {image} differ in size: {sizes} px.")
+    overlaps = _count_overlaps(truth_ids, predicted_ids)
+    areas = _predicted_areas(overlaps, predictions.keys(), image)
+
+    score = ImageScore()
+    matched_truths, matched_predictions = set(), set()
+    for (truth_id, predicted_id), overlap in overlaps.items():
+        truth, prediction = truths.get(truth_id), predictions.get(predicted_id)
+        if truth is None or prediction is None or truth.iscrowd or truth.category_id != prediction.category_id:
+            continue
+        union = areas[predicted_id] + truth.area - overlap - overlaps.get((VOID, predicted_id), 0)
+        if union < overlap:
+            raise ConcatError(f"The area of segment {truth_id} of image {image} is too small: {truth.area} px.")
+        if overlap / union > 0.5:
+            score.ious.setdefault(truth.category_id, []).append(overlap / union)
+            matched_truths.add(truth_id)
+            matched_predictions.add(predicted_id)
+
+    crowds = {truth.category_id: truth.id for truth in truths.values() if truth.iscrowd}  # the last of a category wins
+    for truth in truths.values():
+        if truth.id not in matched_truths and not truth.iscrowd:
+            _add_one(score.false_negatives, truth.category_id)
+    for prediction in predictions.values():
+        if prediction.id in matched_predictions:
+            continue
+        excused = overlaps.get((VOID, prediction.id), 0)
+        if prediction.category_id in crowds:
+            excused += overlaps.get((crowds[prediction.category_id], prediction.id), 0)
+        if excused / areas[prediction.id] <= 0.5:
+            _add_one(score.false_positives, prediction.category_id)
+    return score
+
+
+def total(scores: Iterable[ImageScore]) -> dict[int, CategoryCounts]:
+    """Adds up images, in their order; categories that occur nowhere have no entry."""
+    counts: dict[int, CategoryCounts] = {}
+    for score in scores:
+        for category, ious in score.ious.items():
+            sums = counts.setdefault(category, CategoryCounts())
+            sums.tp += len(ious)
+            for iou in ious:
+                sums.iou += iou
+        for category, number in score.false_positives.items():
+            counts.setdefault(category, CategoryCounts()).fp += number
+        for category, number in score.false_negatives.items():
+            counts.setdefault(category, CategoryCounts()).fn += number
+    return counts
+
+
+def panoptic_groups(vocabulary: Vocabulary) -> dict[str, list[int]]:
+    """The category ids of the groups that are reported, in the vocabulary's order."""
+    categories = vocabulary.categories
+    return {
+        "all": vocabulary.ids,
+        "things": [c.id for c in categories if c.isthing],
+        "stuff": [c.id for c in categories if not c.isthing],
+        "seen": [c.id for c in categories if not c.unseen],
+        "unseen": [c.id for c in categories if c.unseen],
+    }
+
+
+def summarise(counts: Mapping[int, CategoryCounts], groups: Mapping[str, Sequence[int]]) -> Summary:
+    """Means over the present categories of each group, in percent, and the harmonic mean of seen and unseen.
+
+    Returns:
+        group → {"pq", "sq", "rq", "n"}, n the number of present categories; a group without one has n 0 and None for
+        its scores. "harmonic" is added when `groups` holds "seen" and "unseen": of each score, with n None; None
+        where one of the two groups is empty.
+    """
+    summary: Summary = {}
+    for group, members in groups.items():
+        present = [counts[category] for category in members if category in counts and counts[category].present]
+        n = len(present)
+        means = {key: 100 * (sum(getattr(c, key) for c in present) / n) if n else None for key in _QUALITIES}
+        summary[group] = {**means, "n": n}
+    if "seen" in summary and "unseen" in summary:
+        seen, unseen = summary["seen"], summary["unseen"]
+        summary["harmonic"] = {**{key: harmonic_mean(seen[key], unseen[key]) for key in _QUALITIES}, "n": None}
+    return summary
+
+
+_Segment = TypeVar("_Segment", TruthSegment, PredictedSegment)
+
+
+def _by_id(segments: Sequence[_Segment], categories: Collection[int], owner: str) -> dict[int, _Segment]:
+    by_id: dict[int, _Segment] = {}
+    for segment in segments:
+        if segment.category_id not in categories:
+            raise ConcatError(f"{owner} has a segment of the unknown category {segment.category_id}.")
+        if segment.id == VOID or segment.id in by_id:
+            what = "lists a segment with the id of void, 0" if segment.id == VOID else f"lists {segment.id} twice"
+            raise ConcatError(f"{owner} {what}.")
+        by_id[segment.id] = segment
+    return by_id
+
+
+def _count_overlaps(truth_ids: IdMap, predicted_ids: IdMap) -> Overlaps:
+    """Pixels of every (truth id, predicted id), by rising ids; runs are counted, since neighbours are mostly equal."""
+    pairs = truth_ids.ravel().astype(np.int64) << _ID_BITS | predicted_ids.ravel().astype(np.int64)
+    starts = np.flatnonzero(np.diff(pairs, prepend=-1))
+    lengths = np.diff(starts, append=pairs.size)
+    values, run_values = np.unique(pairs[starts], return_inverse=True)
+    pixels = np.bincount(run_values, weights=lengths).astype(np.int64)
+    mask = (1 << _ID_BITS) - 1
+    return {(value >> _ID_BITS, value & mask): n for value, n in zip(values.tolist(), pixels.tolist(), strict=True)}
+
+
+def _predicted_areas(overlaps: Overlaps, listed: Collection[int], image: str) -> dict[int, int]:
+    areas: dict[int, int] = {}
+    for (_, predicted_id), overlap in overlaps.items():
+        if predicted_id != VOID:
+            areas[predicted_id] = areas.get(predicted_id, 0) + overlap
+    unlisted, unpainted = areas.keys() - set(listed), set(listed) - areas.keys()
+    if unlisted or unpainted:
+        where = "in its PNG but not in its json" if unlisted else "in its json but not in its PNG"
+        raise ConcatError(f"The prediction of image {image} has segment {min(unlisted or unpainted)} {where}.")
+    return areas
+
+
+def _add_one(counts: dict[int, int], category: int) -> None:
+    counts[category] = counts.get(category, 0) + 1
