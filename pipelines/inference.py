@@ -151,7 +151,9 @@ def paint(
         labels: int64, K, that class.
         mask_probs: float, K×H×W, as `resize_masks` makes them.
         isthing: bool, N.
-        score_threshold, mask_threshold, overlap_threshold: as in `panoptic`.
+        score_threshold: as in `panoptic`.
+        mask_threshold: as in `panoptic`.
+        overlap_threshold: as in `panoptic`.
     """
     kept = torch.nonzero(scores > score_threshold)[:, 0]
     kept = kept[torch.argsort(scores[kept], descending=True, stable=True)]  # so that the order of queries is forgotten

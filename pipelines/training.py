@@ -4,8 +4,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
@@ -31,14 +32,12 @@ class Training:
         modules: by name; what trains and what only has buffers (the token bank).
         parameters: those clipped together.
         optimiser, schedule: one of each.
-        generators: random states by name that advance from step to step.
     """
 
     modules: dict[str, nn.Module]
     parameters: list[nn.Parameter]
     optimiser: Optimizer
     schedule: LambdaLR
-    generators: dict[str, torch.Generator] = field(default_factory=dict)
     step: int = 0
 
     def save(self, path: Path) -> None:
@@ -49,7 +48,7 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
             "random": torch.get_rng_state(),
-            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
         with atomic_path(path) as partial:
             torch.save(state, partial)
@@ -67,18 +66,13 @@ class Training:
             self.optimiser.load_state_dict(state["optimiser"])
             self.schedule.load_state_dict(state["schedule"])
             torch.set_rng_state(state["random"])
-            for name, generator in self.generators.items():
-                generator.set_state(state["generators"][name])
+            if torch.cuda.is_available() and state["random_cuda"]:
+                torch.cuda.set_rng_state_all(state["random_cuda"])
             self.step = int(state["step"])
-        except (RuntimeError, KeyError, ValueError, EOFError, OSError, _unpickling_error()) as error:
-            raise CorruptFileError(f"Not a checkpoint of this training: {str(error).splitlines()[0]}", file=path,
+        except (RuntimeError, KeyError, ValueError, EOFError, OSError, UnpicklingError) as error:
+            detail = (str(error).splitlines() or ["it ends too early"])[0]
+            raise CorruptFileError(f"Not a checkpoint of this training: {detail}", file=path,
                                    mend="Delete it, or use --force, to train from the start.") from error
-
-
-def _unpickling_error() -> type[Exception]:
-    from pickle import UnpicklingError
-
-    return UnpicklingError
 
 
 def make_optimiser(groups: list[dict[str, Any]], settings: OptimiserSettings, iterations: int

@@ -1,0 +1,112 @@
+"""Devices, precision, threads, randomness and memory: the one place that knows where and how a run computes."""
+
+import contextlib
+import logging
+import os
+import resource
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning_fabric
+import torch
+from lightning_fabric import Fabric
+
+from pipelines.errors import ConcatError
+from pipelines.recipe import RuntimeSettings
+
+_LINUX_STATUS, _LINUX_CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def make_fabric(runtime: RuntimeSettings) -> Fabric:
+    """A Fabric of one process on the device of the settings, with algorithms that repeat bit for bit.
+
+    On CUDA a few operations (the backward pass of `grid_sample` among them) have no deterministic form and are used
+    nevertheless.
+
+    Raises:
+        ConcatError: no such device here, or a precision that it does not have.
+    """
+    device = choose_device(runtime.device)
+    if device.type == "cpu" and runtime.precision == "16-mixed":
+        raise ConcatError(
+            "A CPU has no mixed precision with float16.", mend="Set runtime.precision to 32-true or bf16-mixed."
+        )
+    set_threads(runtime.threads)
+    _use_deterministic_algorithms(device)
+    devices = 1 if device.type == "cpu" else [device.index]
+    with _silence():
+        return Fabric(accelerator=device.type, devices=devices, precision=runtime.precision)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `cuda:N` stands for; `auto` is the first CUDA device, else the CPU.
+
+    Raises:
+        ConcatError: it is none of these, or not there.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    kind, _, index = name.partition(":")
+    if name == "cpu" or (name == "auto" and count == 0):
+        return torch.device("cpu")
+    if name not in ("auto", "cuda") and not (kind == "cuda" and index.isdecimal()):
+        raise ConcatError(f"Unknown device {name!r}.", mend="Use auto, cpu, cuda or cuda:N.")
+    number = int(index or 0)
+    if number >= count:
+        there = f"only {count} CUDA device(s)" if count else "no CUDA device"
+        raise ConcatError(f"The device {name!r} is asked for, but {there} can be used here.", mend="Use --device cpu.")
+    return torch.device("cuda", number)
+
+
+def set_threads(threads: int) -> None:
+    """Sets torch's CPU threads; 0: one for each core this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    torch.set_num_threads(threads or cores)
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, numpy and torch (all devices)."""
+    lightning_fabric.seed_everything(seed, workers=True, verbose=False)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Starts a new measurement of the peak; on a CPU other than Linux's this is not possible and nothing happens."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):
+        _LINUX_CLEAR.write_text("5")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak memory in bytes: allocated on a CUDA device, else resident of this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    with contextlib.suppress(OSError, StopIteration):
+        line = next(line for line in _LINUX_STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _use_deterministic_algorithms(device: torch.device) -> None:
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+    # Filling fresh memory would only help to find reads of uninitialised values, and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first CUDA handle is made
+        warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps lightning-fabric's remarks on devices and precision from the console."""
+    logger = logging.getLogger("lightning_fabric")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

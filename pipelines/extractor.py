@@ -1,0 +1,40 @@
+"""The extractor with its projector and text classifier: what train-con trains, and what later stages read of it."""
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from pipelines.projector import ProjectionHead, build_projection_head
+from pipelines.recipe import ConSettings
+from pipelines.safe_weights import load_weights
+from pipelines.segmentors.build import build_segmentor
+from pipelines.segmentors.output import SegmentorOutput
+
+
+class Extractor(nn.Module):
+    """A segmentor without a classifier, and the head that reads its queries as words (eq. 1)."""
+
+    def __init__(self, settings: ConSettings, text_dim: int, *, load_backbone: bool) -> None:
+        super().__init__()
+        self.segmentor = build_segmentor(settings.segmentor, load_weights=load_backbone)
+        self.head = build_projection_head(settings.classifier, query_dim=settings.segmentor.hidden_dim, text_dim=text_dim)
+
+    def forward(self, images: Tensor) -> SegmentorOutput:
+        """Queries and masks of uint8 images B×3×H×W."""
+        output: SegmentorOutput = self.segmentor(images)
+        return output
+
+
+def load_extractor(path: Path, settings: ConSettings, text_dim: int) -> Extractor:
+    """A trained extractor, for inference."""
+    extractor = Extractor(settings, text_dim, load_backbone=False)
+    load_weights(path, extractor)
+    return extractor.eval()
+
+
+def load_head(path: Path, settings: ConSettings, query_dim: int, text_dim: int, *, prefix: str = "head."
+              ) -> ProjectionHead:
+    """The trained projector and classifier of an extractor's file, or, with an empty prefix, of a finetuned one's."""
+    head = build_projection_head(settings.classifier, query_dim=query_dim, text_dim=text_dim)
+    load_weights(path, head, prefix=prefix)
+    return head

@@ -1,0 +1,13 @@
+"""The stages of a recipe, in order."""
+
+from pipelines.recipe import Recipe
+from pipelines.runner import Stage
+from pipelines.stages import dump_queries, evaluate, finetune, precompute, render, split, train_cat, train_con
+
+STAGES = (split.STAGE, precompute.STAGE, train_con.STAGE, dump_queries.STAGE, train_cat.STAGE, finetune.STAGE,
+          evaluate.STAGE)
+
+
+def chain(recipe: Recipe) -> list[Stage]:
+    """The stages that a run of this recipe consists of."""
+    return [render.STAGE, *STAGES] if recipe.data.micrococo.render else list(STAGES)

@@ -1,0 +1,32 @@
+"""make-micrococo as a stage: the embedded world, rendered once into the cache for all runs and seeds."""
+
+import os
+
+from pipelines.data.locations import Locations, locate, micrococo_folder
+from pipelines.data.micrococo import make_micrococo
+from pipelines.runner import Run, Stage, StageContext
+
+VERSION = 1
+
+
+def locations_of(run: Run) -> Locations:
+    """Where the images and annotations of a run lie."""
+    return locate(run.recipe.data, run.cache, VERSION)
+
+
+def execute(context: StageContext) -> None:
+    """Renders the scenes unless the cache has them."""
+    settings = context.recipe.data.micrococo
+    root = micrococo_folder(settings, context.run.cache, VERSION)
+    total = settings.train + settings.val + settings.tune
+    if not root.exists():
+        with context.reporter.task("render", total) as task:
+            make_micrococo(root, train=settings.train, val=settings.val, tune=settings.tune, size=settings.size,
+                           seed=settings.seed, workers=os.cpu_count() or 1, progress=task.advance)
+    context.cached["annotations"] = root / "annotations"
+    context.notes["images"] = total
+
+
+STAGE = Stage(
+    name="make-micrococo", folder="data", version=VERSION, reads={}, sources=lambda _: {}, execute=execute,
+    settings=lambda recipe: recipe.data.micrococo.model_dump(exclude={"evaluate_on"}), knows_unseen_names=True)

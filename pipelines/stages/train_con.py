@@ -1,0 +1,145 @@
+"""train-con: the extractor and its projector, aligned with CLIP (CONCAT eqs. 1 to 9)."""
+
+from collections.abc import Iterator
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.nn.functional import normalize
+from torch.utils.data import DataLoader
+
+from pipelines.clip.store import ImageTokens, open_store
+from pipelines.clip.text import open_text
+from pipelines.data.dataset import PanopticFolder, StepBatches
+from pipelines.data.sample import Sample
+from pipelines.data.transforms import train_transform
+from pipelines.devices import make_fabric, seed_everything
+from pipelines.extractor import Extractor
+from pipelines.files import remove
+from pipelines.losses.con import TokenBank, global_alignment, instance_alignment
+from pipelines.losses.matching import Assignment, MatchingLoss
+from pipelines.recipe import ConSettings, Recipe
+from pipelines.runner import Run, Stage, StageContext
+from pipelines.safe_weights import save_weights
+from pipelines.seeding import derive_seed
+from pipelines.segmentors.backbone import check_training_labels, read_origin
+from pipelines.segmentors.output import SegmentorOutput
+from pipelines.segmentors.parameters import parameter_groups
+from pipelines.stages.render import locations_of
+from pipelines.training import Losses, Training, make_optimiser, train
+from pipelines.vocabulary import open_seen
+
+NAME = "train-con"
+
+
+def execute(context: StageContext) -> None:
+    """Trains the extractor on the seen-only images."""
+    recipe, settings = context.recipe, context.recipe.con
+    fabric = make_fabric(recipe.runtime)
+    seed_everything(derive_seed(recipe.seed, NAME))
+    seen = open_seen(context.input("seen.json"))
+    text = open_text(context.input("text_seen"), seen.names, stage=NAME).to(fabric.device)
+    tokens = open_store(context.input("images"))
+    where = locations_of(context.run)
+    data = PanopticFolder(context.input("train.json"), where.images, where.png, seen)
+    extractor = Extractor(settings, text.shape[1], load_backbone=True)
+    bank = TokenBank(settings.cga.bank_size, text.shape[1]).to(fabric.device)
+    rates = settings.optimiser
+    groups = parameter_groups(extractor, learning_rate=rates.learning_rate, backbone_factor=rates.backbone_factor,
+                              weight_decay=rates.weight_decay)
+    optimiser, schedule = make_optimiser(groups, rates, settings.iterations)
+    model, optimiser = fabric.setup(extractor, optimiser)
+    parameters = [p for p in extractor.parameters() if p.requires_grad]
+    training = Training({"extractor": extractor, "bank": bank}, parameters, optimiser, schedule)
+    checkpoint = context.out / "checkpoint.pt"
+    if checkpoint.exists():
+        training.load(checkpoint)
+    losses = ConLosses(settings, text, tokens, bank, seed=recipe.seed)
+
+    def losses_of(step: int, samples: list[Sample]) -> Losses:
+        images = torch.stack([sample.image for sample in samples]).to(fabric.device)
+        return losses(step, model(images), extractor, samples)
+
+    context.metrics |= train(
+        training, _batches(data, recipe, fabric, training.step), losses_of, fabric=fabric, folder=context.out,
+        iterations=settings.iterations, clip_norm=rates.clip_norm, checkpoint_every=settings.checkpoint_every,
+        log_every=settings.log_every, reporter=context.reporter, description=NAME)
+    save_weights(context.out / "model.safetensors", extractor)
+    remove(checkpoint)
+    context.device, context.effective_batch_size = str(fabric.device), settings.batch_size
+    context.notes |= {"images": len(data), "parameters": sum(p.numel() for p in parameters)}
+
+
+def _batches(data: PanopticFolder, recipe: Recipe, fabric: Fabric, first_step: int) -> Iterator[list[Sample]]:
+    """The batches of the steps still to come; their content derives from seed, step and image id alone."""
+    settings = recipe.con
+    steps = StepBatches(data, batch_size=settings.batch_size, first_step=first_step, iterations=settings.iterations,
+                        seed=derive_seed(recipe.seed, NAME, "data"), transform=train_transform(settings.input))
+    loader = DataLoader(steps, batch_size=None, num_workers=recipe.runtime.workers, collate_fn=_as_is,
+                        pin_memory=False, prefetch_factor=4 if recipe.runtime.workers else None)
+    return iter(loader)
+
+
+def _as_is(samples: list[Sample]) -> list[Sample]:
+    return samples
+
+
+class ConLosses:
+    """L_1 = λ_g L_CGA + λ_c L_CIA + L_match (eq. 9)."""
+
+    def __init__(self, settings: ConSettings, text: Tensor, tokens: ImageTokens, bank: TokenBank, *, seed: int) -> None:
+        self.settings, self.text, self.tokens, self.bank, self.seed = settings, text, tokens, bank, seed
+        self.matching = MatchingLoss(**settings.matching.model_dump())
+
+    def __call__(self, step: int, output: SegmentorOutput, extractor: Extractor, samples: list[Sample]) -> Losses:
+        """The weighted losses of a step, by name.
+
+        Args:
+            output: queries L × (B×K×D) and masks of all decoder layers.
+        """
+        device = self.text.device
+        semantic = [extractor.head.projector(queries) for queries in output.queries]  # L × (B×K×C)
+        logits = [extractor.head.classify(queries, self.text) for queries in semantic]  # L × (B×K×N)
+        points = torch.Generator().manual_seed(derive_seed(self.seed, NAME, "points", step))
+        losses, assignment = self.matching(
+            logits, output.mask_logits, masks=[s.masks.to(device) for s in samples],
+            labels=[s.labels.to(device) for s in samples], ignore=[s.ignore.to(device) for s in samples],
+            generator=points)
+        if self.settings.cga.weight > 0:
+            losses["cga"] = self.settings.cga.weight * self._global(semantic[-1], assignment, samples)
+        if self.settings.cia.weight > 0:
+            losses["cia"] = self.settings.cia.weight * self._instance(semantic[-1], assignment, samples)
+        return losses
+
+    def _global(self, semantic: Tensor, assignment: Assignment, samples: list[Sample]) -> Tensor:
+        cga = self.settings.cga
+        cls_tokens = torch.stack([self.tokens.image_token(sample.image_id) for sample in samples])
+        cls_tokens = normalize(cls_tokens.to(semantic), dim=-1)  # B×C
+        matched = torch.zeros(semantic.shape[:2], dtype=torch.bool, device=semantic.device)
+        matched[assignment.image, assignment.query] = True
+        loss = global_alignment(semantic, cls_tokens, matched, self.bank.tokens, gamma=cga.gamma,
+                                enhancement=cga.enhancement, temperature=cga.temperature)
+        self.bank.push(cls_tokens)
+        return loss
+
+    def _instance(self, semantic: Tensor, assignment: Assignment, samples: list[Sample]) -> Tensor:
+        cia = self.settings.cia
+        per_image = [self.tokens.tokens_for(s.image_id, s.segment_ids) for s in samples]  # B × (O_i×C)
+        first = torch.tensor([0, *(len(t) for t in per_image)]).cumsum(0).to(assignment.segment.device)
+        tokens = torch.cat(per_image).to(semantic)[first[assignment.image] + assignment.segment]  # M×C
+        matched = semantic[assignment.image, assignment.query]  # M×C
+        return instance_alignment(matched, tokens, assignment.image, temperature=cia.temperature,
+                                  negatives=cia.negatives)
+
+
+def _sources(run: Run) -> dict[str, object]:
+    where, segmentor = locations_of(run), run.recipe.con.segmentor
+    files = {"train images": where.images, "train png": where.png}
+    origin = read_origin(segmentor.backbone, segmentor.backbone_weights)
+    return files | ({"backbone": origin.path} if origin.path else {})
+
+
+STAGE = Stage(
+    name=NAME, folder="con", version=1, execute=execute, sources=_sources,
+    reads={"split-coco": ("train.json", "seen.json"), "precompute": ("images", "text_seen")},
+    settings=lambda recipe: {"con": recipe.con.that_matter(), "precision": recipe.runtime.precision})
