@@ -26,9 +26,6 @@ CROWD_SHARE: Final = 0.04
 GRAYSCALE_SHARE: Final = 0.007
 STREAMS: Final = ("train", "val", "tune", "clip-train", "clip-check", "backbone-train", "backbone-check")
 """What scenes are drawn for; no two draw the same ones. The order is part of the seed: append only."""
-# Things nearer than this share of their radii's sum are placed again (a few tries): they hide parts, not one another.
-_CLOSENESS: Final = 0.75
-_PLACEMENT_TRIES: Final = 8
 _LIGHT_DIRECTION: Final = (np.cos(1.0), -np.sin(1.0))
 
 
@@ -79,10 +76,6 @@ class _Placement:
     x: float
     y: float
     radius: float
-
-    def crowds_in_on(self, other: "_Placement") -> bool:
-        distance = np.hypot(self.x - other.x, self.y - other.y)
-        return bool(distance < _CLOSENESS * (self.radius + other.radius))
 
 
 def scene_rng(seed: int, stream: str, index: int) -> np.random.Generator:
@@ -165,22 +158,11 @@ def _textured(rng: np.random.Generator, texture: str, base: Floats, x: Floats, y
 
 
 def _paint_things(canvas: _Canvas, rng: np.random.Generator, things: Sequence[int]) -> None:
-    placed: list[_Placement] = []
     for _ in range(int(rng.integers(1, 6))):
-        placement = _place_apart(canvas, rng, placed)
-        placed.append(placement)
         category = int(rng.choice(things))
-        _paint_thing(canvas, rng, category, placement, canvas.new_segment(category))
-
-
-def _place_apart(canvas: _Canvas, rng: np.random.Generator, placed: Sequence[_Placement]) -> _Placement:
-    for _ in range(_PLACEMENT_TRIES):
         radius = rng.uniform(9, 19) * canvas.unit
         x, y = rng.uniform(0.6 * radius, canvas.size - 0.6 * radius, 2)
-        placement = _Placement(x, y, radius)
-        if not any(placement.crowds_in_on(other) for other in placed):
-            break
-    return placement
+        _paint_thing(canvas, rng, category, _Placement(x, y, radius), canvas.new_segment(category))
 
 
 def _paint_crowd(canvas: _Canvas, rng: np.random.Generator, category: int) -> None:

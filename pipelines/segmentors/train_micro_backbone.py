@@ -207,8 +207,8 @@ def save_backbone(model: nn.Module, settings: MicroBackboneSettings, accuracy: d
         "seed": str(settings.seed),
         "iterations": str(settings.iterations),
         "accuracy": json.dumps(accuracy),
-        "image_mean": json.dumps(IMAGE_MEAN),
-        "image_std": json.dumps(IMAGE_STD),
+        "mean": json.dumps(IMAGE_MEAN),
+        "std": json.dumps(IMAGE_STD),
     }
     with atomic_path(out) as path:
         save_file(weights, path, metadata=metadata)
