@@ -2,7 +2,7 @@
 
 
 def harmonic_mean(seen: float | None, unseen: float | None) -> float | None:
-    """h = 2su / (s + u) (CONCAT, eq. 14 and 15), in the unit of its arguments.
+    """The harmonic mean 2su / (s + u) (CONCAT, eq. 14 and 15), in the unit of its arguments.
 
     Zero when both are zero; None when one is None, that is when no category of a group could be scored.
     """

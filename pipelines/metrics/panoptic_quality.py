@@ -1,11 +1,12 @@
-"""Panoptic quality with exactly the rules of the official panopticapi (Kirillov et al., "Panoptic Segmentation", eq. 1).
+"""Panoptic quality with exactly the rules of the official panopticapi (Kirillov et al., "Panoptic Segmentation").
 
     PQ = Σ_TP IoU / (|TP| + ½|FP| + ½|FN|) = SQ · RQ
 
 A truth and a predicted segment of one category match when their IoU exceeds ½. The rules that decide the last digits:
-the area of a truth segment is the one its json states, that of a predicted segment is counted in its id map; void pixels
-of the truth leave the union; an unmatched prediction mostly on void, or on the last crowd segment of its category, is no
-error; a truth id that the json does not list is neither segment nor void; IoUs are added one by one in image order.
+the area of a truth segment is the one its json states, that of a predicted segment is counted in its id map; void of
+the truth leaves the union; an unmatched prediction that lies mostly on void, or on the last crowd segment of its
+category, is no error; a truth id the json does not list is neither segment nor void; IoUs are added one by one in
+image order.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -1,0 +1,135 @@
+"""Pages of pictures to look at: qualitative panels, and contact sheets to check a data set by eye."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from pipelines.files import atomic_path
+from pipelines.overlay import (
+    PANEL_SIDE,
+    UNSEEN_MARK,
+    LabelledSegment,
+    Picture,
+    dimmed,
+    display_size,
+    draw_label,
+    font,
+    label_box,
+    overlay,
+    resized,
+)
+
+__all__ = ["LabelledSegment", "contact_sheet", "overlay", "panel_page", "save_png"]
+
+MARGIN: Final = 28
+GAP: Final = 12
+TITLE_HEIGHT: Final = 28
+HEADER_HEIGHT: Final = 36
+LEGEND_HEIGHT: Final = 56
+TEXT_SIZE: Final = 14
+INK: Final = (28, 30, 36)
+FAINT: Final = (105, 109, 120)
+
+
+def panel_page(rows: Sequence[tuple[str, Sequence[tuple[str, Picture]]]], *, side: int = PANEL_SIDE) -> Image.Image:
+    """A page with a row of pictures for each image, such as image, ground truth, inductive and transductive.
+
+    Args:
+        rows: title of the row and its pictures (uint8, H×W×3), each with the title of its column; every row has the
+            columns of the first.
+        side: longer side of a picture on the page in px, to which photographs are resized.
+
+    Raises:
+        ValueError: there is no row, or rows differ in columns.
+    """
+    columns = [title for title, _ in rows[0][1]] if rows else []
+    if not columns or any([title for title, _ in pictures] != columns for _, pictures in rows):
+        raise ValueError("a page needs rows of the same columns")
+    page, places = _laid_out([[picture for _, picture in pictures] for _, pictures in rows], side, HEADER_HEIGHT)
+    draw = ImageDraw.Draw(page)
+    for title, (left, _) in zip(columns, places[0], strict=True):
+        draw.text(
+            (left, MARGIN + HEADER_HEIGHT // 2), title, font=font(TEXT_SIZE + 5, bold=True), fill=INK, anchor="lm"
+        )
+    for (title, _), row_places in zip(rows, places, strict=True):
+        _write_title(draw, row_places[0], title)
+    return page
+
+
+def contact_sheet(tiles: Sequence[tuple[str, Picture]], *, columns: int = 4, side: int = PANEL_SIDE) -> Image.Image:
+    """Titled pictures (uint8, H×W×3) in rows of `columns`, each with its longer side brought to `side` px.
+
+    Raises:
+        ValueError: there is no tile.
+    """
+    if not tiles:
+        raise ValueError("a sheet needs a tile")
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    page, places = _laid_out([[picture for _, picture in row] for row in rows], side, 0)
+    draw = ImageDraw.Draw(page)
+    for row, row_places in zip(rows, places, strict=True):
+        for (title, _), place in zip(row, row_places, strict=False):
+            _write_title(draw, place, title)
+    return page
+
+
+def save_png(path: Path, picture: Image.Image | Picture) -> None:
+    """Writes a picture as PNG, atomically."""
+    picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    with atomic_path(path) as partial:
+        picture.save(partial, format="PNG")
+
+
+def _laid_out(
+    rows: Sequence[Sequence[Picture]], side: int, header: int
+) -> tuple[Image.Image, list[list[tuple[int, int]]]]:
+    """A page with pictures and legend, and where each column of each row begins (left, top), below a title's room."""
+    rows = [
+        [resized(picture, display_size(picture.shape[0], picture.shape[1], side)) for picture in row] for row in rows
+    ]
+    width = max(picture.shape[1] for row in rows for picture in row)
+    lefts = [MARGIN + column * (width + GAP) for column in range(max(len(row) for row in rows))]
+    places, bottom = [], MARGIN + header
+    for row in rows:
+        places.append([(left, bottom + TITLE_HEIGHT) for left in lefts])
+        bottom += TITLE_HEIGHT + max(picture.shape[0] for picture in row) + GAP
+    legend = _legend()
+    page_width = max(lefts[-1] + width, MARGIN + legend.width) + MARGIN
+    page = Image.new("RGB", (page_width, bottom + LEGEND_HEIGHT), "white")
+    for row, row_places in zip(rows, places, strict=True):
+        for picture, (left, top) in zip(row, row_places, strict=False):
+            page.paste(Image.fromarray(picture), (left, top))
+    page.paste(legend, (MARGIN, bottom))
+    return page, places
+
+
+def _write_title(draw: ImageDraw.ImageDraw, place: tuple[int, int], title: str) -> None:
+    left, top = place
+    draw.text((left, top - TITLE_HEIGHT // 2 + 1), title, font=font(TEXT_SIZE), fill=FAINT, anchor="lm")
+
+
+def _legend() -> Image.Image:
+    """What the marks mean, in one line."""
+    plates = (
+        (UNSEEN_MARK + "name", True, "unseen category: stood in no training image"),
+        ("name", False, "seen category"),
+        ("", False, "void: no segment"),
+    )
+    text = font(TEXT_SIZE)
+    picture = Image.new("RGB", (1100, LEGEND_HEIGHT), "white")
+    draw = ImageDraw.Draw(picture)
+    left, middle = 0, LEGEND_HEIGHT // 2
+    for name, unseen, meaning in plates:
+        width, height = label_box(name or "void", TEXT_SIZE, unseen)
+        top = middle - height // 2
+        if name:
+            draw_label(draw, (left, top), name, TEXT_SIZE, FAINT, unseen)
+        else:
+            grey = np.linspace(40, 220, width, dtype=np.float32)[None, :, None].repeat(height, 0).repeat(3, 2)
+            picture.paste(Image.fromarray(dimmed(grey).astype(np.uint8)), (left, top))
+        draw.text((left + width + 8, middle), meaning, font=text, fill=INK, anchor="lm")
+        left += width + 8 + round(text.getlength(meaning)) + 32
+    return picture.crop((0, 0, left, LEGEND_HEIGHT))
