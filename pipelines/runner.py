@@ -5,8 +5,6 @@ import fcntl
 import hashlib
 import json
 import os
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
+from pipelines.devices import peak_memory, reset_peak_memory
 from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.files import read_json, remove, replace_folder, sha256, size_in_bytes, write_json
 from pipelines.manifest import (
@@ -291,6 +292,7 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
         run=run, stage=stage.name, out=partial,
         inputs={name: _resolve(run, record.path) for name, record in inputs.items()})
     with _resumable(run, stage):
+        reset_peak_memory(torch.device("cpu"))
         stage.execute(context)
         manifest = RunManifest(
             stage=stage.name, code_version=stage.version, recipe=run.recipe.name,
@@ -299,10 +301,10 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
                               images_dropped=True),
             inputs=inputs, outputs=_outputs(run, stage, context), notes=_plain(context.notes),
             metrics=_plain(context.metrics), device=context.device, precision=run.recipe.runtime.precision,
-            effective_batch_size=context.effective_batch_size, threads=_threads(), versions=package_versions(),
+            effective_batch_size=context.effective_batch_size, threads=torch.get_num_threads(), versions=package_versions(),
             git_commit=git_commit(), command=run.command, started=started.isoformat(timespec="seconds"),
             ended=datetime.now(UTC).isoformat(timespec="seconds"), seconds=round(time.monotonic() - clock, 3),
-            peak_memory_bytes=peak_memory())
+            peak_memory_bytes=peak_memory(torch.device(context.device)))
         (partial / "key.json").unlink()
         write_manifest(partial / "manifest.json", manifest)
         replace_folder(partial, run.folder / stage.folder)
@@ -395,14 +397,3 @@ def _resumable(run: Run, stage: Stage) -> Iterator[None]:
     except ConcatError as error:
         error.mend = f"{error.mend} {resume}" if error.mend else resume
         raise
-
-
-def _threads() -> int:
-    torch = sys.modules.get("torch")
-    return int(torch.get_num_threads()) if torch else 1
-
-
-def peak_memory() -> int:
-    """The largest resident set of this process so far (bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

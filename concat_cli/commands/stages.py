@@ -48,7 +48,7 @@ def settings_help(stage: str) -> str:
     lines = ["[bold]Settings[/] [dim](--set KEY=VALUE; defaults at the papers' scale, a recipe may differ)[/]"]
     for section in (*SECTIONS[stage], "runtime"):
         lines += list(_settings(getattr(Recipe(), section), section))
-    return "\n\n".join(lines)
+    return "\n".join(lines)
 
 
 def _settings(model: BaseModel, prefix: str) -> Iterator[str]:

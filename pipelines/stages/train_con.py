@@ -1,6 +1,7 @@
 """train-con: the extractor and its projector, aligned with CLIP (CONCAT eqs. 1 to 9)."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -18,11 +19,12 @@ from pipelines.extractor import Extractor
 from pipelines.files import remove
 from pipelines.losses.con import TokenBank, global_alignment, instance_alignment
 from pipelines.losses.matching import Assignment, MatchingLoss
+from pipelines.projector import TextClassifier
 from pipelines.recipe import ConSettings, Recipe
 from pipelines.runner import Run, Stage, StageContext
 from pipelines.safe_weights import save_weights
 from pipelines.seeding import derive_seed
-from pipelines.segmentors.backbone import check_training_labels, read_origin
+from pipelines.segmentors.origin import IMAGENET, RANDOM, read_origin, weights_path
 from pipelines.segmentors.output import SegmentorOutput
 from pipelines.segmentors.parameters import parameter_groups
 from pipelines.stages.render import locations_of
@@ -67,7 +69,9 @@ def execute(context: StageContext) -> None:
     save_weights(context.out / "model.safetensors", extractor)
     remove(checkpoint)
     context.device, context.effective_batch_size = str(fabric.device), settings.batch_size
-    context.notes |= {"images": len(data), "parameters": sum(p.numel() for p in parameters)}
+    origin = read_origin(settings.segmentor.backbone, settings.segmentor.backbone_weights)
+    context.notes |= {"images": len(data), "parameters": sum(p.numel() for p in parameters),
+                      "backbone": origin.model_dump(mode="json")}
 
 
 def _batches(data: PanopticFolder, recipe: Recipe, fabric: Fabric, first_step: int) -> Iterator[list[Sample]]:
@@ -99,7 +103,7 @@ class ConLosses:
         """
         device = self.text.device
         semantic = [extractor.head.projector(queries) for queries in output.queries]  # L × (B×K×C)
-        logits = [extractor.head.classify(queries, self.text) for queries in semantic]  # L × (B×K×N)
+        logits = [self._classify(extractor.head.classifier, queries) for queries in semantic]  # L × (B×K×N)
         points = torch.Generator().manual_seed(derive_seed(self.seed, NAME, "points", step))
         losses, assignment = self.matching(
             logits, output.mask_logits, masks=[s.masks.to(device) for s in samples],
@@ -110,6 +114,10 @@ class ConLosses:
         if self.settings.cia.weight > 0:
             losses["cia"] = self.settings.cia.weight * self._instance(semantic[-1], assignment, samples)
         return losses
+
+    def _classify(self, classifier: TextClassifier, semantic: Tensor) -> Tensor:
+        logits: Tensor = classifier(semantic, self.text)
+        return classifier.with_no_object(logits) if self.settings.matching.classification == "softmax" else logits
 
     def _global(self, semantic: Tensor, assignment: Assignment, samples: list[Sample]) -> Tensor:
         cga = self.settings.cga
@@ -132,11 +140,10 @@ class ConLosses:
                                   negatives=cia.negatives)
 
 
-def _sources(run: Run) -> dict[str, object]:
-    where, segmentor = locations_of(run), run.recipe.con.segmentor
-    files = {"train images": where.images, "train png": where.png}
-    origin = read_origin(segmentor.backbone, segmentor.backbone_weights)
-    return files | ({"backbone": origin.path} if origin.path else {})
+def _sources(run: Run) -> dict[str, Path]:
+    where, weights = locations_of(run), run.recipe.con.segmentor.backbone_weights
+    sources = {"train images": where.images, "train png": where.png}
+    return sources if weights in (IMAGENET, RANDOM) else sources | {"backbone": weights_path(weights)}
 
 
 STAGE = Stage(

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_category_ids_cannot_be_taken_for_indices() -> None:
     assert ids == sorted(set(ids))
     assert ids[-1] > 80
     kinds = [c.isthing for c in MICROCOCO_CATEGORIES]
-    assert sum(a != b for a, b in zip(kinds, kinds[1:], strict=False)) > 20, "things and stuff do not interleave"
+    assert sum(a != b for a, b in pairwise(kinds)) > 20, "things and stuff do not interleave"
     assert sum(identifier in (index, index + 1) for index, identifier in enumerate(ids)) < 3
 
 

@@ -1,0 +1,51 @@
+"""The help a newcomer reads: complete, in order, quick."""
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from concat_cli.app import app
+from concat_cli.commands.stages import SECTIONS
+from pipelines.recipe import Recipe, Settings
+
+STAGES = ["split-coco", "precompute", "train-con", "dump-queries", "train-cat", "finetune", "eval"]
+
+
+def _help(*arguments: str) -> str:
+    result = CliRunner().invoke(app, [*arguments], env={"COLUMNS": "220", "TERM": "dumb"})
+    return result.output
+
+
+def _paths(model: Settings, prefix: str) -> list[str]:
+    found = []
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        found += _paths(value, f"{prefix}.{name}") if isinstance(value, Settings) else [f"{prefix}.{name}"]
+    return found
+
+
+def test_concat_alone_lists_the_stages_in_order() -> None:
+    text = _help()
+    places = [text.index(f" {name} ") for name in STAGES]
+    assert places == sorted(places)
+    for name in ("run", "demo", "status", "verify", "make-micrococo"):
+        assert re.search(rf"│ {name} ", text)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_setting_of_a_stage_stands_in_its_help_with_its_default(stage: str) -> None:
+    text = " ".join(_help(stage, "--help").split())
+    for section in (*SECTIONS[stage], "runtime"):
+        for path in _paths(getattr(Recipe(), section), section):
+            assert f"{path} = " in text, path
+    for option in ("--run", "--seed", "--device", "--set", "--force", "--debug", "--cache"):
+        assert option in text
+
+
+def test_help_needs_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, concat_cli.app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,222 @@
+"""Mask2Former and MaskFormer: shapes, alignment of queries and masks, batching, gradients, files, silence."""
+
+import copy
+import logging
+import socket
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from pipelines.errors import ConcatError, ProtocolError
+from pipelines.recipe import SegmentorSettings
+from pipelines.segmentors.backbone import Backbone
+from pipelines.segmentors.build import build_segmentor
+from pipelines.segmentors.parameters import parameter_groups
+
+SMALL = SegmentorSettings(
+    backbone="test_resnet", backbone_weights="none", hidden_dim=64, feedforward_dim=128, encoder_feedforward_dim=128,
+    queries=20, encoder_layers=1, decoder_layers=3, heads=4,
+)  # fmt: skip
+KINDS = pytest.mark.parametrize("kind", ["mask2former", "maskformer"])
+
+
+def small(kind, **changes):
+    torch.manual_seed(0)
+    return build_segmentor(SMALL.model_copy(update={"kind": kind, **changes}))
+
+
+def images(count, height=96, width=96, seed=0):
+    random = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=random)
+
+
+@KINDS
+@pytest.mark.parametrize(("height", "width"), [(96, 96), (64, 128)])
+def test_output_has_queries_and_stride_4_masks_of_every_layer(kind, height, width):
+    output = small(kind)(images(2, height, width))
+    layers = 4 if kind == "mask2former" else 3  # Mask2Former also predicts before its first layer
+    assert [tuple(q.shape) for q in output.queries] == [(2, 20, 64)] * layers
+    assert [tuple(m.shape) for m in output.mask_logits] == [(2, 20, height // 4, width // 4)] * layers
+
+
+@KINDS
+def test_masks_of_a_layer_are_made_of_its_queries(kind):
+    segmentor = small(kind).eval()
+    seen = {}
+    decoder = segmentor.model.pixel_level_module.decoder
+    decoder.mask_projection.register_forward_hook(lambda _, __, pixels: seen.update(pixels=pixels))
+    with torch.no_grad():
+        output = segmentor(images(2))
+    embed = (
+        segmentor.mask_embedder
+        if kind == "maskformer"
+        else segmentor.model.transformer_module.decoder.mask_predictor.mask_embedder
+    )
+    for queries, masks in zip(output.queries, output.mask_logits, strict=True):
+        expected = torch.einsum("bkd,bdhw->bkhw", embed(queries), seen["pixels"])
+        torch.testing.assert_close(masks, expected, rtol=1e-4, atol=1e-4)
+
+
+@KINDS
+def test_queries_are_the_layer_normed_outputs_of_the_layers(kind):
+    segmentor = small(kind).eval()
+    decoder = segmentor.model.transformer_module.decoder
+    with torch.no_grad():  # a norm that does something, so that forgetting or repeating it shows
+        decoder.layernorm.weight.uniform_(0.5, 2.0)
+        decoder.layernorm.bias.uniform_(-1.0, 1.0)
+    outputs = []
+    for layer in decoder.layers:
+        layer.register_forward_hook(lambda _, __, out: outputs.append(out[0] if isinstance(out, tuple) else out))
+    with torch.no_grad():
+        queries = segmentor(images(2)).queries
+        expected = [decoder.layernorm(states) for states in outputs]
+    if kind == "mask2former":
+        expected = [states.transpose(0, 1) for states in expected]
+    for given, wanted in zip(queries[-3:], expected, strict=True):
+        torch.testing.assert_close(given, wanted)
+    assert not torch.allclose(queries[-1][0], queries[-1][1])  # they tell images apart
+
+
+@KINDS
+def test_batched_equals_single(kind):
+    segmentor = small(kind).eval()
+    batch = images(3)
+    with torch.no_grad():
+        together = segmentor(batch)
+        for row in range(3):
+            alone = segmentor(batch[row : row + 1])
+            torch.testing.assert_close(alone.queries[-1][0], together.queries[-1][row], rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(alone.mask_logits[-1][0], together.mask_logits[-1][row], rtol=1e-3, atol=1e-3)
+
+
+@KINDS
+def test_gradient_reaches_every_parameter(kind):
+    segmentor = small(kind)
+    output = segmentor(images(2))
+    sum((t**2).mean() for t in [*output.queries, *output.mask_logits]).backward()
+    assert [name for name, p in segmentor.named_parameters() if p.grad is None] == []
+    assert all(torch.isfinite(p.grad).all() for p in segmentor.parameters())
+
+
+@KINDS
+def test_training_repeats_bit_for_bit_under_deterministic_algorithms(kind):
+    def trained():
+        segmentor = small(kind)
+        optimiser = torch.optim.AdamW(parameter_groups(segmentor, 1e-3, 0.1, 0.05))
+        for step in range(2):
+            output = segmentor(images(2, 64, 64, seed=step))
+            optimiser.zero_grad()
+            sum((t**2).mean() for t in [*output.queries, *output.mask_logits]).backward()
+            optimiser.step()
+        return segmentor.state_dict()
+
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = trained(), trained()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@KINDS
+def test_training_works_after_inference_mode_in_the_same_process(kind):
+    # transformers caches position embeddings; one made in inference mode must not spoil a later backward pass.
+    segmentor = small(kind)
+    with torch.inference_mode():
+        segmentor(images(2, 32, 160))
+    segmentor(images(2, 32, 160)).mask_logits[-1].sum().backward()
+
+
+@KINDS
+def test_state_dict_survives_safetensors_strictly(kind, tmp_path):
+    segmentor = small(kind).eval()
+    save_file(segmentor.state_dict(), tmp_path / "model.safetensors")  # refuses shared or strided tensors
+    torch.manual_seed(1)
+    other = build_segmentor(SMALL.model_copy(update={"kind": kind}), load_weights=False).eval()
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=True)
+    with torch.no_grad():
+        torch.testing.assert_close(other(images(1)).mask_logits[-1], segmentor(images(1)).mask_logits[-1])
+
+
+@KINDS
+def test_copies_do_not_share_parameters(kind):
+    segmentor = small(kind).eval()
+    twin = copy.deepcopy(segmentor)
+    with torch.no_grad():
+        before = segmentor(images(1)).mask_logits[-1]
+        for parameter in twin.parameters():
+            parameter.add_(1.0)
+        assert torch.equal(segmentor(images(1)).mask_logits[-1], before)
+        assert not torch.equal(twin(images(1)).mask_logits[-1], before)
+
+
+def test_dropout_never_skips_whole_decoder_layers():
+    segmentor = small("mask2former", dropout=0.9).train()
+    for _ in range(3):
+        assert len(segmentor(images(2, 32, 64)).queries) == 4
+
+
+def test_widths_that_do_not_fit_are_refused():
+    with pytest.raises(ConcatError, match=r"hidden_dim is 48"):
+        small("mask2former", hidden_dim=48)
+    with pytest.raises(ConcatError, match="5 heads"):
+        small("maskformer", heads=5)
+
+
+def test_sides_that_do_not_divide_are_refused():
+    with pytest.raises(ConcatError, match="100×96"):
+        small("mask2former")(images(1, 100, 96))
+
+
+def test_clip_backbone_is_refused_before_anything_is_built():
+    with pytest.raises(ProtocolError, match="CLIP"):
+        small("mask2former", backbone="resnet50_clip")
+
+
+def test_parameter_groups_are_a_partition_with_the_right_rates():
+    segmentor = small("mask2former")
+    frozen = segmentor.model.transformer_module.queries_embedder.weight.requires_grad_(False)
+    holder = nn.ModuleDict({"segmentor": segmentor, "head": nn.Linear(64, 8)})
+    groups = parameter_groups(holder, learning_rate=1e-3, backbone_factor=0.1, weight_decay=0.05)
+    of = {id(p): group for group in groups for p in group["params"]}
+    trainable = [p for p in holder.parameters() if p.requires_grad]
+    assert len(of) == len(trainable) == sum(len(group["params"]) for group in groups)
+    assert id(frozen) not in of
+    backbone = segmentor.model.pixel_level_module.encoder
+    assert isinstance(backbone, Backbone)
+    assert {of[id(p)]["lr"] for p in backbone.parameters()} == {1e-4}
+    assert of[id(holder["head"].weight)] | {"params": 0} == {
+        "name": "heads", "params": 0, "lr": 1e-3, "weight_decay": 0.05
+    }  # fmt: skip
+    model = segmentor.model
+    for still in (
+        holder["head"].bias,
+        model.pixel_level_module.decoder.level_embed,
+        model.transformer_module.queries_features.weight,
+        model.transformer_module.decoder.layernorm.weight,
+        backbone.net.bn1.weight,
+    ):
+        assert of[id(still)]["weight_decay"] == 0.0
+
+
+@KINDS
+def test_building_and_running_says_nothing_and_needs_no_network(kind, monkeypatch, capfd, recwarn):
+    def refuse(*_, **__):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    remarks = []
+    library = logging.getLogger("transformers")
+    monkeypatch.setattr(library, "handlers", [logging.NullHandler()])
+    monkeypatch.setattr(library.handlers[0], "handle", remarks.append)
+    transformers.utils.logging.get_logger("any").warning_once.cache_clear()  # what was said once may be said again
+    verbosity = transformers.utils.logging.get_verbosity()
+    small(kind)(images(2, 64, 64))
+    assert [record.getMessage() for record in remarks] == []
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
+    assert transformers.utils.logging.get_verbosity() == verbosity
