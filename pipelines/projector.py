@@ -86,9 +86,7 @@ class ProjectionHead(nn.Module):
         logit_scale: float, logit_bias: float, learn_scale: bool, no_object: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.projector = SemanticProjector(
-            dim_in=query_dim, hidden=hidden_dim, dim_out=text_dim, activation=activation
-        )
+        self.projector = SemanticProjector(dim_in=query_dim, hidden=hidden_dim, dim_out=text_dim, activation=activation)
         self.classifier = TextClassifier(logit_scale=logit_scale, logit_bias=logit_bias, learn=learn_scale)
         self.no_object = no_object
 
