@@ -66,8 +66,8 @@ def set_threads(threads: int) -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds Python, numpy and torch (all devices)."""
-    lightning_fabric.seed_everything(seed, workers=True, verbose=False)
+    """Seeds Python, numpy and torch (all devices) with the lowest 32 bits of `seed` (numpy takes no more)."""
+    lightning_fabric.seed_everything(seed % 2**32, workers=True, verbose=False)
 
 
 def reset_peak_memory(device: torch.device) -> None:
@@ -92,7 +92,7 @@ def peak_memory(device: torch.device) -> int:
 def _use_deterministic_algorithms(device: torch.device) -> None:
     torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
     # Filling fresh memory would only help to find reads of uninitialised values, and costs time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first CUDA handle is made
         warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
