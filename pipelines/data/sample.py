@@ -1,6 +1,6 @@
 """What a data set yields and a segmentor learns from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -24,3 +24,7 @@ class Sample:
     labels: Tensor
     segment_ids: Tensor
     ignore: Tensor
+
+    def flipped(self) -> "Sample":
+        """The sample mirrored, left for right."""
+        return replace(self, image=self.image.flip(-1), masks=self.masks.flip(-1), ignore=self.ignore.flip(-1))

@@ -1,0 +1,180 @@
+"""The json of COCO's panoptic format: images, and for each a PNG name with the segments painted in it."""
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, TypedDict, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.files import atomic_path
+from pipelines.vocabulary import Vocabulary
+
+SegmentId = Annotated[int, Meta(gt=0, lt=2**24)]  # what an RGB pixel holds; 0 is void
+CategoryId = Annotated[int, Meta(ge=0, lt=2**24)]
+Area = Annotated[int, Meta(ge=0, lt=2**53)]
+Side = Annotated[int, Meta(gt=0)]
+
+# No cycles can arise between these, so the garbage collector need not walk 1.3 million of them (gc=False).
+
+
+class SegmentInfo(msgspec.Struct, gc=False):
+    """One segment: its id in the PNG, its category's id, area in px and box (x, y, width, height) in px."""
+
+    id: SegmentId
+    category_id: CategoryId
+    area: Area = 0
+    iscrowd: int = 0
+    bbox: tuple[float, float, float, float] | UnsetType = UNSET
+
+
+class Annotation(msgspec.Struct, gc=False):
+    """The segments of one image and the PNG that shows them."""
+
+    image_id: int
+    file_name: str
+    segments_info: list[SegmentInfo]
+
+
+class ImageInfo(msgspec.Struct, gc=False):
+    """One image; height and width in px."""
+
+    id: int
+    file_name: str
+    height: Side
+    width: Side
+
+
+class CategoryEntry(TypedDict):
+    """A category as the official tools read it."""
+
+    id: int
+    name: str
+    isthing: int
+    supercategory: str
+    color: list[int]
+
+
+class PanopticJson(msgspec.Struct):
+    """Images and their annotations, in the order of the file."""
+
+    images: list[ImageInfo]
+    annotations: list[Annotation]
+
+    def pairs(self) -> list[tuple[ImageInfo, Annotation]]:
+        """Every image with its annotation, in the order of the images."""
+        annotation_of = {annotation.image_id: annotation for annotation in self.annotations}
+        return [(image, annotation_of[image.id]) for image in self.images]
+
+
+_T = TypeVar("_T")
+
+
+def decode_json(path: Path, kind: type[_T]) -> _T:
+    """Reads a COCO-panoptic json as `kind`.
+
+    Raises:
+        ConcatError: the file is missing or may not be read.
+        CorruptFileError: it is truncated, no JSON, or lacks a field of the format.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        raise ConcatError("Annotations not found.", file=path, mend="Check the path of the json.") from None
+    except OSError as error:
+        raise ConcatError(f"Annotations not readable: {error.strerror}.", file=path, mend="Check its rights.") from None
+    except msgspec.ValidationError as error:
+        raise not_panoptic(path, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        mend = "The file is damaged or truncated: copy or unpack it again."
+        raise CorruptFileError(f"Not valid JSON: {error}.", file=path, mend=mend) from None
+
+
+def not_panoptic(path: Path, what: str) -> CorruptFileError:
+    """The error for a json that is none of COCO's panoptic format."""
+    mend = "Give COCO's panoptic json (panoptic_train2017.json), not the one of instances or captions."
+    return CorruptFileError(f"Not a COCO-panoptic json: {what}.", file=path, mend=mend)
+
+
+def read_panoptic(path: Path) -> PanopticJson:
+    """Reads and checks a COCO-panoptic json.
+
+    Raises:
+        ConcatError: the file is missing.
+        CorruptFileError: it is damaged or lacks a field, an image stands in it twice, an image and its annotation are
+            not both there, or a file name leads out of its folder.
+    """
+    content = decode_json(path, PanopticJson)
+    image_ids = [image.id for image in content.images]
+    annotated = [annotation.image_id for annotation in content.annotations]
+    check_ids(image_ids, annotated, path)
+    missing = set(image_ids).difference(annotated)
+    if missing:
+        raise CorruptFileError(f"Image {min(missing)} has no annotation.", file=path)
+    for name in [image.file_name for image in content.images] + [entry.file_name for entry in content.annotations]:
+        _check_name(name, path)
+    return content
+
+
+def check_ids(image_ids: Collection[int], annotated: Collection[int], path: Path) -> None:
+    """Refuses an image or an annotation that stands twice, and an annotation without image.
+
+    Raises:
+        CorruptFileError: with the id of the image.
+    """
+    for ids, what in ((image_ids, "Image {} stands more than once"), (annotated, "Image {} is annotated twice")):
+        if len(set(ids)) != len(ids):
+            raise CorruptFileError(f"{what.format(_first_repeated(ids))}.", file=path)
+    orphans = set(annotated).difference(image_ids)
+    if orphans:
+        raise CorruptFileError(f"The image {min(orphans)} is annotated but not listed.", file=path)
+
+
+def _first_repeated(ids: Iterable[int]) -> int:
+    met: set[int] = set()
+    return next(i for i in ids if i in met or met.add(i))  # type: ignore[func-returns-value]
+
+
+def _check_name(name: str, path: Path) -> None:
+    """Refuses a file name that would lead out of the data set's folder, on any system."""
+    ways = (PurePosixPath(name), PureWindowsPath(name))
+    if not name or any(way.anchor or ".." in way.parts for way in ways):
+        raise CorruptFileError(
+            f"The file name {name!r} leads out of its folder.",
+            file=path,
+            mend="Do not use annotations from a source you do not trust.",
+        )
+
+
+def category_entries(vocabulary: Vocabulary) -> list[CategoryEntry]:
+    """The `categories` of a json. A vocabulary knows no super-categories, so they are "thing" and "stuff"."""
+    return [
+        CategoryEntry(
+            id=c.id,
+            name=c.name,
+            isthing=int(c.isthing),
+            supercategory="thing" if c.isthing else "stuff",
+            color=list(c.color),
+        )
+        for c in vocabulary.categories
+    ]
+
+
+def write_panoptic(
+    path: Path,
+    *,
+    images: Sequence[ImageInfo],
+    annotations: Sequence[Annotation],
+    vocabulary: Vocabulary,
+    info: dict[str, Any] | None = None,
+) -> None:
+    """Writes a COCO-panoptic json atomically."""
+    content = {
+        "info": info or {},
+        "images": images,
+        "annotations": annotations,
+        "categories": category_entries(vocabulary),
+    }
+    with atomic_path(path) as partial:
+        partial.write_bytes(msgspec.json.encode(content) + b"\n")
