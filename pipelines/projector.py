@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipelines.recipe import ClassifierSettings
+
 
 class SemanticProjector(nn.Module):
     """Vision queries → semantic queries: two linear layers with an activation between.
@@ -70,31 +72,24 @@ class TextClassifier(nn.Module):
 
 
 class ProjectionHead(nn.Module):
-    """Projector and classifier, the part that finetuning trains and saves.
+    """Projector and classifier, the part that finetuning trains and saves."""
 
-    Args:
-        query_dim: D, width of a vision query.
-        hidden_dim: width between the projector's layers.
-        text_dim: C, width of a text embedding.
-        activation: of the projector.
-        logit_scale, logit_bias, learn_scale: of the classifier.
-        no_object: append ∅'s logit, for the softmax variant.
-    """
-
-    def __init__(
-        self, *, query_dim: int, hidden_dim: int, text_dim: int, activation: Literal["relu", "gelu"],
-        logit_scale: float, logit_bias: float, learn_scale: bool, no_object: bool = False,
-    ) -> None:  # fmt: skip
+    def __init__(self, projector: SemanticProjector, classifier: TextClassifier) -> None:
         super().__init__()
-        self.projector = SemanticProjector(dim_in=query_dim, hidden=hidden_dim, dim_out=text_dim, activation=activation)
-        self.classifier = TextClassifier(logit_scale=logit_scale, logit_bias=logit_bias, learn=learn_scale)
-        self.no_object = no_object
+        self.projector = projector
+        self.classifier = classifier
 
-    def forward(self, queries: Tensor, text_embeddings: Tensor) -> Tensor:
-        """Vision queries V (…×D) and text embeddings A (N×C, unit length) → logits, as `classify`."""
-        return self.classify(self.projector(queries), text_embeddings)
+    def forward(self, queries: Tensor, text_embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """Vision queries V (…×D) and text embeddings A (N×C, unit length) → S (…×C) and logits (…×N)."""
+        semantic_queries = self.projector(queries)
+        return semantic_queries, self.classifier(semantic_queries, text_embeddings)
 
-    def classify(self, semantic_queries: Tensor, text_embeddings: Tensor) -> Tensor:
-        """Semantic queries S (…×C) and text embeddings A (N×C, unit length) → logits …×N, or …×(N + 1) with ∅ last."""
-        logits: Tensor = self.classifier(semantic_queries, text_embeddings)
-        return self.classifier.with_no_object(logits) if self.no_object else logits
+
+def build_projection_head(settings: ClassifierSettings, *, query_dim: int, text_dim: int) -> ProjectionHead:
+    """Builds the head for vision queries of `query_dim` (D) and text embeddings of `text_dim` (C) components."""
+    return ProjectionHead(
+        SemanticProjector(
+            dim_in=query_dim, hidden=settings.hidden_dim, dim_out=text_dim, activation=settings.activation
+        ),
+        TextClassifier(logit_scale=settings.logit_scale, logit_bias=settings.logit_bias, learn=settings.learn_scale),
+    )

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from pipelines.projector import ProjectionHead, SemanticProjector, TextClassifier
+from pipelines.projector import SemanticProjector, TextClassifier, build_projection_head
+from pipelines.recipe import ClassifierSettings
 
 
 def head(**changes):
     torch.manual_seed(0)
-    settings = {"logit_scale": 10.0, "logit_bias": -4.0, "learn_scale": True, "activation": "relu"} | changes
-    return ProjectionHead(query_dim=6, hidden_dim=8, text_dim=4, **settings)
+    return build_projection_head(ClassifierSettings(hidden_dim=8, **changes), query_dim=6, text_dim=4)
 
 
 def test_logits_by_hand():
@@ -47,28 +47,32 @@ def test_projector_is_two_linear_layers_with_the_activation_between(activation):
 
 def test_head_is_projector_then_classifier():
     module, queries, text = head(), torch.randn(2, 3, 6), torch.eye(4)
-    semantic = module.projector(queries)
-    torch.testing.assert_close(module(queries, text), module.classifier(semantic, text))
-    torch.testing.assert_close(module.classify(semantic, text), module(queries, text))
-    assert module(queries, text).shape == (2, 3, 4)
+    semantic, logits = module(queries, text)
+    torch.testing.assert_close(semantic, module.projector(queries))
+    torch.testing.assert_close(logits, module.classifier(semantic, text))
+    assert (semantic.shape, logits.shape) == ((2, 3, 4), (2, 3, 4))
+
+
+def test_settings_start_scale_and_bias():
+    module = head(logit_scale=7.0, logit_bias=-2.0)
+    logits = module.classifier(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.eye(4))
+    torch.testing.assert_close(logits, torch.tensor([[5.0, -2.0, -2.0, -2.0]]))
 
 
 def test_no_object_is_a_last_column_of_zeros():
-    plain, softmax = head(), head(no_object=True)
-    queries, text = torch.randn(2, 3, 6), torch.eye(4)
-    logits = softmax(queries, text)
-    assert logits.shape == (2, 3, 5)
-    torch.testing.assert_close(logits[..., :4], plain(queries, text))
-    assert not logits[..., 4].any()
-    assert plain.state_dict().keys() == softmax.state_dict().keys()
+    logits = torch.randn(2, 3, 4)
+    extended = head().classifier.with_no_object(logits)
+    assert extended.shape == (2, 3, 5)
+    assert torch.equal(extended[..., :4], logits)
+    assert not extended[..., 4].any()
 
 
 def test_bias_is_the_prior_of_a_name_against_no_object():
-    module = head(no_object=True, logit_bias=-math.log(4))  # four names of weight 1/4 against ∅ of weight 1
+    module = head(logit_bias=-math.log(4))  # four names of weight 1/4 against ∅ of weight 1
     module.projector.layers[-1].weight.data.zero_()
     module.projector.layers[-1].bias.data.zero_()  # cosine 0 to every name
-    probabilities = module(torch.randn(1, 6), torch.eye(4)).softmax(-1)
-    assert probabilities[0, -1].item() == pytest.approx(0.5)
+    _, logits = module(torch.randn(1, 6), torch.eye(4))
+    assert module.classifier.with_no_object(logits).softmax(-1)[0, -1].item() == pytest.approx(0.5)
 
 
 def test_learn_scale_decides_what_trains():
@@ -77,5 +81,5 @@ def test_learn_scale_decides_what_trains():
 
     assert learned(head()) == sorted([*learned(head(learn_scale=False)), "classifier.log_scale", "classifier.bias"])
     module = head()
-    module(torch.randn(2, 6), torch.eye(4)).sum().backward()
+    module(torch.randn(2, 6), torch.eye(4))[1].sum().backward()
     assert all(p.grad is not None for p in module.parameters())
