@@ -78,7 +78,7 @@ class Training:
 def make_optimiser(groups: list[dict[str, Any]], settings: OptimiserSettings, iterations: int
                    ) -> tuple[Optimizer, LambdaLR]:
     """AdamW on `groups` (each with `params` and `lr`) and its schedule over `iterations` steps."""
-    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     factor = {"constant": _constant, "steps": _steps, "one-cycle": _one_cycle}[settings.schedule]
     return optimiser, LambdaLR(optimiser, lambda step: factor(step / max(iterations, 1)))
 

@@ -62,7 +62,7 @@ def make_micrococo(
         size: image side in px.
         seed: the same seed gives the same bytes, whatever the other splits' sizes and the number of workers.
         workers: processes that render; 1 or less renders in this one.
-        progress: called after every image.
+        progress: called with 1 after every image.
 
     Raises:
         ConcatError: `root` holds something already.
@@ -78,7 +78,7 @@ def make_micrococo(
             records.append(record)
             done += 1
             if progress is not None:
-                progress(done)
+                progress(1)
         write_json(unfinished / "annotations" / f"panoptic_{split}2017.json", _dataset_json(records), indent=None)
     unfinished.replace(root)
 

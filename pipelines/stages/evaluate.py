@@ -19,7 +19,7 @@ from pipelines.data.panoptic_png import write_panoptic_png
 from pipelines.devices import make_fabric
 from pipelines.extractor import Extractor, load_extractor, load_head
 from pipelines.files import atomic_path, read_json, write_json
-from pipelines.forward import Extracted, extract
+from pipelines.forward import Assigner, Extracted, extract
 from pipelines.inference import PanopticPrediction, class_probabilities, panoptic_variants
 from pipelines.metrics.panoptic_quality import (
     CategoryCounts,
@@ -32,9 +32,8 @@ from pipelines.metrics.panoptic_quality import (
 )
 from pipelines.projector import ProjectionHead
 from pipelines.queries import ShardWriter
-from pipelines.recipe import EvalSettings
+from pipelines.recipe import EvalSettings, Recipe
 from pipelines.runner import Run, Stage, StageContext
-from pipelines.stages.assign import Assigner
 from pipelines.stages.panels import write_panels
 from pipelines.stages.render import locations_of
 from pipelines.vocabulary import Vocabulary, open_seen, open_unseen
@@ -68,25 +67,22 @@ def execute(context: StageContext) -> None:
     last = max(name for name in variants if name.startswith("iterate"))
     written = {"inductive": _inductive(settings.increment), "transductive": last}
     assigner = Assigner(extractor.head, text, recipe.con.matching, recipe.seed)
-    shards = ShardWriter(context.out / "queries", shard=CHUNK, names=vocabulary.names)
-    (context.out / "scores").mkdir(exist_ok=True)
     with context.reporter.task(NAME, len(data)) as task:
         for first in range(0, len(data), CHUNK):
             indices = range(first, min(first + CHUNK, len(data)))
-            path = context.out / "scores" / f"{first // CHUNK:04d}.json"
-            if not path.exists():
-                records = []
-                for index, extracted in zip(indices, extract(
-                        model, data, indices, input=recipe.con.input, batch_size=settings.batch_size,
-                        device=fabric.device), strict=True):
-                    shards.add(assigner(extracted), extracted)
-                    records.append(_record(extracted, data, index, variants, text, vocabulary, settings, written,
-                                           context.out))
-                    task.advance()
-                shards.flush()
-                write_json(path, records, indent=None)
-            else:
+            scores = context.out / "scores" / f"{first // CHUNK:03d}.json"
+            if scores.exists():
                 task.advance(len(indices))
+                continue
+            records, rows = [], QueryRows()
+            extracted_images = extract(model, data, indices, input=recipe.con.input, batch_size=settings.batch_size,
+                                       device=fabric.device)
+            for index, extracted in zip(indices, extracted_images, strict=True):
+                rows.add(extracted.sample.image_id, extracted.queries, *assigner(extracted))
+                records.append(_record(extracted, data, index, variants, text, vocabulary, recipe, written, context.out))
+                task.advance()
+            write_shard(context.out / "queries" / f"{first // CHUNK:03d}.h5", rows, vocabulary.names)
+            write_json(scores, records, indent=None)
     _write_results(context, data, vocabulary, written, variants)
     context.device = str(fabric.device)
 
@@ -112,13 +108,13 @@ def _variants(context: StageContext, extractor: Extractor, text_dim: int, device
 
 @torch.inference_mode()
 def _record(extracted: Extracted, data: PanopticFolder, index: int, variants: Mapping[str, Variant], text: Tensor,
-            vocabulary: Vocabulary, settings: EvalSettings, written: Mapping[str, str], out: Path) -> dict[str, Any]:
+            vocabulary: Vocabulary, recipe: Recipe, written: Mapping[str, str], out: Path) -> dict[str, Any]:
     """Scores every variant on one image and writes the predictions of those in `written`."""
+    settings, softmax = recipe.eval, recipe.con.matching.classification == "softmax"
     truth_ids, truth_segments = data.truth(index)
     isthing = torch.tensor([category.isthing for category in vocabulary.categories])
     unseen = torch.tensor([category.unseen for category in vocabulary.categories], device=text.device)
-    probabilities = [class_probabilities(variant.head(extracted.queries, text), unseen, variant.increment)
-                     for variant in variants.values()]
+    probabilities = [_probabilities(variant, extracted.queries, text, unseen, softmax) for variant in variants.values()]
     predictions = dict(zip(variants, panoptic_variants(
         probabilities, extracted.mask_logits, truth_ids.shape, isthing, score_threshold=settings.score_threshold,
         mask_threshold=settings.mask_threshold, overlap_threshold=settings.overlap_threshold,
@@ -137,6 +133,15 @@ def _record(extracted: Extracted, data: PanopticFolder, index: int, variants: Ma
         annotations[setting] = {"image_id": image_id, "file_name": png,
                                 "segments_info": _segments_info(predictions[variant], vocabulary)}
     return {"image_id": image_id, "scores": scores, "annotations": annotations}
+
+
+def _probabilities(variant: Variant, queries: Tensor, text: Tensor, unseen: Tensor, softmax: bool) -> Tensor:
+    """P of every query (K×N); the softmax variant of table 3 has ∅ for a competitor."""
+    _, logits = variant.head(queries, text)
+    if not softmax:
+        return class_probabilities(logits, unseen, variant.increment)
+    logits = variant.head.classifier.with_no_object(logits + variant.increment * unseen)
+    return logits.softmax(-1)[..., :-1]
 
 
 def _segments_info(prediction: PanopticPrediction, vocabulary: Vocabulary) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from pipelines.recipe import ConSettings, Recipe
 from pipelines.runner import Run, Stage, StageContext
 from pipelines.safe_weights import save_weights
 from pipelines.seeding import derive_seed
-from pipelines.segmentors.origin import IMAGENET, RANDOM, read_origin, weights_path
+from pipelines.segmentors.origin import read_origin, weights_path
 from pipelines.segmentors.output import SegmentorOutput
 from pipelines.segmentors.parameters import parameter_groups
 from pipelines.stages.render import locations_of
@@ -141,9 +141,9 @@ class ConLosses:
 
 
 def _sources(run: Run) -> dict[str, Path]:
-    where, weights = locations_of(run), run.recipe.con.segmentor.backbone_weights
+    where, backbone = locations_of(run), weights_path(run.recipe.con.segmentor.backbone_weights)
     sources = {"train images": where.images, "train png": where.png}
-    return sources if weights in (IMAGENET, RANDOM) else sources | {"backbone": weights_path(weights)}
+    return sources | {"backbone": backbone} if backbone else sources
 
 
 STAGE = Stage(

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import run_concat
+from concat_command import run_concat
 
 Smoke = tuple[Path, Path, subprocess.CompletedProcess[str]]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from conftest import run_concat
+from concat_command import run_concat
 from PIL import Image
 from safetensors import safe_open
 
