@@ -1,5 +1,6 @@
 """Write beside, then rename; hash; check JSON on read. The only place that knows how files are made safe."""
 
+import errno
 import hashlib
 import json
 import os
@@ -28,6 +29,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def room_on_disk(path: Path) -> Iterator[None]:
+    """Turns a full disk (or quota) into a message about the file or folder being written.
+
+    HDF5 may report it without its error number, so the text counts too.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+        if not full:
+            raise
+        raise ConcatError("The disk is full.", file=path, mend="Make room.") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,6 +79,13 @@ def sha256(path: Path) -> str:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def listing_hash(folder: Path) -> str:
+    """A hash of the sorted (name, size, mtime) list of a folder of images, which is too large to read again."""
+    with os.scandir(folder) as entries:
+        lines = sorted(f"{e.name} {e.stat().st_size} {e.stat().st_mtime_ns}" for e in entries if e.is_file())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def size_in_bytes(path: Path) -> int:

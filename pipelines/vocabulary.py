@@ -6,7 +6,7 @@ file alone; `open_unseen` is the only door to the other one and lets only the st
 
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -159,3 +159,20 @@ def open_unseen(path: Path, *, stage: Stage) -> Vocabulary:
     if stage not in STAGES_THAT_MAY_OPEN_UNSEEN_NAMES:
         raise ProtocolError(f"The stage {stage} must not open unseen names.", file=path)
     return load_vocabulary(str(path))
+
+
+def check_names(found: Sequence[str], expected: Sequence[str], *, file: Path, stage: str, mend: str) -> None:
+    """Checks that a store holds exactly the names a stage may read, in order.
+
+    Raises:
+        ProtocolError: it holds another name, which the stage must not know of.
+        ConcatError: names are missing or in another order.
+    """
+    for name in found:
+        if name not in expected:
+            raise ProtocolError(f"{file.name} holds {name!r}, which is none of the names {stage} may read.", file=file,
+                                mend=mend)
+    if list(found) != list(expected):
+        missing = [name for name in expected if name not in found]
+        what = f"lacks {missing[0]!r}" if missing else "holds the names in another order or more than once"
+        raise ConcatError(f"{file.name} {what}, so {stage} cannot read it.", file=file, mend=mend)

@@ -1,0 +1,275 @@
+"""Fills the store of CLS tokens: complete and masked images through CLIP, resumable at the image where it stopped."""
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import zarr
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from pipelines.clip.encoder import ClipModel
+from pipelines.clip.masked import masked_image
+from pipelines.clip.store import SUFFIXES, open_store
+from pipelines.data.sample import Sample
+from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.files import remove, replace_folder, room_on_disk
+from pipelines.progress import Reporter, Task
+from pipelines.recipe import ClipSettings
+
+CHUNK = 64
+"""Rows of a chunk, and images encoded between two marks of progress.
+
+Batches never cross such a group, so a fill that was interrupted makes the very tokens an undisturbed one makes.
+"""
+_VERSION = 1
+
+
+class ListedSegment(Protocol):
+    """A segment as the json lists it."""
+
+    @property
+    def id(self) -> int:
+        """Its id in the panoptic PNG."""
+
+    @property
+    def iscrowd(self) -> bool:
+        """Whether it is a crowd, which gets no token."""
+
+
+class SegmentedImages(Protocol):
+    """A data set: ids and segments are known from its json, pixels are read one image at a time."""
+
+    @property
+    def image_ids(self) -> list[int]:
+        """Ids of the images, in order."""
+
+    def truth_segments(self, index: int) -> Sequence[ListedSegment]:
+        """All segments of an image, crowd included."""
+
+    def sample(self, index: int) -> Sample:
+        """An image with the masks of its segments, crowd left out."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What lies where: segment rows of image i are `offsets[i]` to `offsets[i + 1]`."""
+
+    image_ids: NDArray[np.int64]
+    segment_ids: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, images: SegmentedImages) -> "_Rows":
+        segments = [[s.id for s in images.truth_segments(i) if not s.iscrowd] for i in range(len(images.image_ids))]
+        return cls(
+            np.array(images.image_ids, np.int64),
+            np.array([s for ids in segments for s in ids], np.int64),
+            np.cumsum([0, *(len(ids) for ids in segments)], dtype=np.int64),
+        )
+
+
+def image_store_path(
+    folder: Path, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, *, content: str
+) -> Path:
+    """Where the tokens of exactly these images, segments, CLIP and settings lie; `content` as in `fill_store`."""
+    return _store_path(folder, _Rows.of(images), clip, settings, content)
+
+
+def fill_store(
+    folder: Path, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, reporter: Reporter, *, content: str
+) -> Path:
+    """Makes the store of CLS tokens unless it is there; a damaged one is made anew.
+
+    Args:
+        folder: the folder of CLIP stores.
+        images: what is encoded.
+        clip: the encoder.
+        settings: how segments are masked, which views, how many images a forward pass.
+        reporter: shows progress.
+        content: identity of the image and label files (a hash of names, sizes and times), since ids alone do not tell
+            two data sets apart.
+
+    Returns:
+        the store's path.
+
+    Raises:
+        ConcatError: another process fills it, CLIP gave a token that is not finite, or the disk is full.
+    """
+    rows = _Rows.of(images)
+    path = _store_path(folder, rows, clip, settings, content)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(path), room_on_disk(path):
+        if path.exists():
+            try:
+                open_store(path)
+                return path
+            except CorruptFileError as error:
+                reporter.say(f"{error.message} It is made again: {path}")
+        partial = path.with_name(f"{path.stem}.partial")
+        store = _resumed(partial, rows, clip.dim, settings) or _created(partial, rows, clip.dim, settings)
+        _fill(store, rows, images, clip, settings, reporter)
+        for left_over in partial.rglob("*.partial"):  # of a write that was killed
+            left_over.unlink()
+        replace_folder(partial, path)
+    return path
+
+
+def _store_path(folder: Path, rows: _Rows, clip: ClipModel, settings: ClipSettings, content: str) -> Path:
+    listed = hashlib.sha256(b"".join(part.tobytes() for part in (rows.image_ids, rows.segment_ids, rows.offsets)))
+    key = [
+        _VERSION,
+        clip.fingerprint,
+        clip.precision,
+        settings.masked,
+        settings.fill,
+        settings.flipped_view,
+        listed.hexdigest(),
+        content,
+    ]
+    return folder / f"images-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.zarr"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keeps two runs that share a cache from filling one store together; the lock goes with its process."""
+    with open(path.with_name(f".{path.stem}.lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConcatError(
+                "Another process is filling this store.", file=path, mend="Wait until it is done."
+            ) from None
+        yield
+
+
+# --- layout ----------------------------------------------------------------------------------------------------------
+
+
+def _layout(rows: _Rows, dim: int, settings: ClipSettings) -> dict[str, tuple[tuple[int, ...], str, Any]]:
+    """Array → shape, type, fill value; a missing chunk reads as the fill value, so this is one that cannot be data."""
+    n, m, nan = len(rows.image_ids), len(rows.segment_ids), float("nan")
+    layout: dict[str, tuple[tuple[int, ...], str, Any]] = {
+        "image/ids": ((n,), "int64", -1),
+        "segment/ids": ((m,), "int64", -1),
+        "segment/offsets": ((n + 1,), "int64", -1),
+        "done": ((n,), "bool", False),
+    }
+    for suffix in _suffixes(settings):
+        layout |= {
+            f"image/tokens{suffix}": ((n, dim), "float16", nan),
+            f"segment/tokens{suffix}": ((m, dim), "float16", nan),
+        }
+    return layout
+
+
+def _suffixes(settings: ClipSettings) -> tuple[str, ...]:
+    return SUFFIXES if settings.flipped_view else SUFFIXES[:1]
+
+
+def _created(partial: Path, rows: _Rows, dim: int, settings: ClipSettings) -> zarr.Group:
+    remove(partial)
+    store = zarr.open_group(partial, mode="w", zarr_format=3, attributes={"views": len(_suffixes(settings))})
+    for name, (shape, dtype, fill) in _layout(rows, dim, settings).items():
+        chunks = (CHUNK, dim) if len(shape) == 2 else (max(1, shape[0]),)
+        store.create_array(name, shape=shape, dtype=dtype, chunks=chunks, compressors=None, fill_value=fill)
+    for name, values in _known(rows).items():
+        store[name][:] = values
+    return store
+
+
+def _resumed(partial: Path, rows: _Rows, dim: int, settings: ClipSettings) -> zarr.Group | None:
+    """What an interrupted fill left, if all of it is as it should be."""
+    if not partial.is_dir():
+        return None
+    try:
+        store = zarr.open_group(partial, mode="r+")
+        fits = all(
+            (store[name].shape, str(store[name].dtype)) == (shape, dtype)
+            for name, (shape, dtype, _) in _layout(rows, dim, settings).items()
+        )
+        same = all(np.array_equal(store[name][:], values) for name, values in _known(rows).items())
+        _ = store["done"][:]
+    except Exception:  # however it is damaged, it is then made from the start
+        return None
+    return store if fits and same else None
+
+
+def _known(rows: _Rows) -> dict[str, NDArray[np.int64]]:
+    return {"image/ids": rows.image_ids, "segment/ids": rows.segment_ids, "segment/offsets": rows.offsets}
+
+
+# --- filling ---------------------------------------------------------------------------------------------------------
+
+
+def _fill(
+    store: zarr.Group, rows: _Rows, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, reporter: Reporter
+) -> None:
+    """Encodes group after group; `done` is set once the tokens of a group are in their files."""
+    total = len(rows.image_ids)
+    done = np.asarray(store["done"][:])
+    with reporter.task("CLIP tokens", total, done=int(done.sum())) as task:
+        for first in range(0, total, CHUNK):
+            last = min(first + CHUNK, total)
+            if done[first:last].all():
+                continue
+            _write_group(store, rows, first, last, _encoded(range(first, last), rows, images, clip, settings, task))
+            store["done"][first:last] = True
+
+
+def _encoded(
+    indices: range, rows: _Rows, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, task: Task
+) -> Tensor:
+    """Tokens (R×C, float16) of the pictures of a group, in the order of `_pictures`."""
+    pictures, parts = _pictures(indices, rows, images, clip, settings, task), []
+    while batch := list(islice(pictures, settings.batch_size)):
+        parts.append(clip.encode_images(clip.prepare(batch)).cpu())
+    tokens = torch.cat(parts)
+    if not torch.isfinite(tokens).all():
+        raise ConcatError(
+            f"CLIP gave a token that is not finite, between images {rows.image_ids[indices[0]]} and "
+            f"{rows.image_ids[indices[-1]]}.",
+            mend="Set clip.precision=fp32.",
+        )
+    return tokens.half()
+
+
+def _pictures(
+    indices: range, rows: _Rows, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, task: Task
+) -> Iterator[Image.Image]:
+    """Image by image and view by view: the complete image, then its segments."""
+    fill = (0, 0, 0) if settings.fill == "black" else clip.mean_colour
+    for index in indices:
+        sample = images.sample(index)
+        listed = rows.segment_ids[rows.offsets[index] : rows.offsets[index + 1]].tolist()
+        if sample.segment_ids.tolist() != listed:
+            raise CorruptFileError(f"Image {sample.image_id} has other segments than its json lists.")
+        for mirrored in (False, True)[: 1 + settings.flipped_view]:
+            view = sample.flipped() if mirrored else sample
+            image = view.image.permute(1, 2, 0).contiguous().numpy()  # H×W×3
+            yield Image.fromarray(image)
+            for mask in view.masks.numpy():
+                yield masked_image(image, mask, masked=settings.masked, fill=fill)
+        task.advance()
+
+
+def _write_group(store: zarr.Group, rows: _Rows, first: int, last: int, tokens: Tensor) -> None:
+    """Sorts the tokens of images `first` to `last` into views, images and segments, and writes them."""
+    views = int(store.attrs["views"])
+    sizes = 1 + np.diff(rows.offsets[first : last + 1]).repeat(views)  # of one view of one image
+    per_view = tokens.split(sizes.tolist())
+    begin, end = int(rows.offsets[first]), int(rows.offsets[last])
+    for view, suffix in enumerate(SUFFIXES[:views]):
+        parts = per_view[view::views]
+        store[f"image/tokens{suffix}"][first:last] = torch.stack([part[0] for part in parts]).numpy()
+        if end > begin:
+            store[f"segment/tokens{suffix}"][begin:end] = torch.cat([part[1:] for part in parts]).numpy()

@@ -1,0 +1,252 @@
+"""The query dump: what the frozen extractor says of every training image, as HDF5, so that no later stage opens one.
+
+A shard `NNN.h5` holds, one row an image and view: `queries` (n, K, D) f16, `labels` (n, K) i16 (index in the names,
+−1 = ∅), `segment_ids` (n, K) i64 (−1 where there is none), `image_ids` (n,) i64, `views` (n,) u8 (1: mirrored). Its
+attributes hold the names and the number of rows of the whole dump.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.files import atomic_path, room_on_disk
+from pipelines.vocabulary import check_names
+
+MEND = "Delete it; the stage that wrote it makes it again."
+_CHUNK = 256  # rows: fastest to write and to read
+_ARRAYS = {"queries": "f2", "labels": "i2", "segment_ids": "i8", "image_ids": "i8", "views": "u1"}
+_EMPTY = -1
+
+
+@dataclass(frozen=True)
+class QueryRow:
+    """The K queries of one image in one view.
+
+    Attributes:
+        queries: V, K×D. labels: K, index in the names, −1 = ∅. segment_ids: K, −1 where there is none.
+        view: 0, or 1 for the mirrored image.
+    """
+
+    image_id: int
+    queries: Tensor
+    labels: Tensor
+    segment_ids: Tensor
+    view: int = 0
+
+
+@dataclass(frozen=True)
+class QueryBatch:
+    """Queries of B images (an image in two views counts twice).
+
+    Attributes:
+        queries: V, B×K×D, float32. labels: B×K, int64, −1 = ∅. matched: B×K, bool.
+        image_index: B×K, the image's place in the batch.
+    """
+
+    queries: Tensor
+    labels: Tensor
+    matched: Tensor
+    image_index: Tensor
+
+    def to(self, device: torch.device | str) -> "QueryBatch":
+        """The batch on a device."""
+        return QueryBatch(
+            self.queries.to(device), self.labels.to(device), self.matched.to(device), self.image_index.to(device)
+        )
+
+
+@dataclass(frozen=True)
+class QueryDump:
+    """A whole dump in memory; one row an image and view.
+
+    Attributes:
+        queries: n×K×D, float16. labels: n×K, int16. segment_ids: n×K. image_ids: n. views: n, uint8.
+    """
+
+    names: list[str]
+    queries: Tensor
+    labels: Tensor
+    segment_ids: Tensor
+    image_ids: Tensor
+    views: Tensor
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @property
+    def dim(self) -> int:
+        """D."""
+        return self.queries.shape[2]
+
+    @property
+    def matched(self) -> Tensor:
+        """n×K, bool: the queries V' that show a segment."""
+        return self.labels != _EMPTY
+
+    @property
+    def unmatched(self) -> Tensor:
+        """n×K, bool: V∅."""
+        return self.labels == _EMPTY
+
+    def batch(self, rows: Tensor | Sequence[int]) -> QueryBatch:
+        """The queries of some rows."""
+        rows = torch.as_tensor(rows, dtype=torch.int64)
+        labels = self.labels[rows].long()
+        image_index = torch.arange(len(rows))[:, None].expand_as(labels)
+        return QueryBatch(self.queries[rows].float(), labels, labels != _EMPTY, image_index)
+
+
+class ShardWriter:
+    """Writes a dump shard by shard; rows come in order, those of complete shards (`done`) are not asked for again.
+
+    Args:
+        folder: of the shards; what an earlier, interrupted writer of the same dump left there is kept.
+        shard: rows of a shard.
+        names: of the categories that labels are indices of.
+        rows: of the whole dump.
+    """
+
+    def __init__(self, folder: Path, *, shard: int, names: Sequence[str], rows: int) -> None:
+        self.folder, self.shard, self.names, self.rows = folder, shard, list(names), rows
+        self._waiting: list[QueryRow] = []
+        self._shards = self._complete_shards()
+
+    @property
+    def done(self) -> int:
+        """Rows in complete shards: the row to go on with, if none is waiting."""
+        return min(self._shards * self.shard, self.rows)
+
+    def add(self, row: QueryRow) -> None:
+        """Takes the next row, and writes a shard when it is full or the dump complete.
+
+        Raises:
+            ConcatError: the disk is full, or a query does not fit float16.
+            ValueError: there are more rows than announced.
+        """
+        if self.done + len(self._waiting) >= self.rows:
+            raise ValueError(f"the dump has {self.rows} rows, not more")
+        self._waiting.append(row)
+        if len(self._waiting) == self.shard or self.done + len(self._waiting) == self.rows:
+            _write_shard(self._path(self._shards), self._waiting, self.names, self.rows)
+            self._waiting = []
+            self._shards += 1
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:03d}.h5"
+
+    def _complete_shards(self) -> int:
+        """Shards from the first on that are sound and of this dump; later ones and others are removed."""
+        needed, complete = -(-self.rows // self.shard), 0
+        while complete < needed and self._is_mine(complete):
+            complete += 1
+        for path in self.folder.glob("*.h5"):
+            if not path.stem.isdigit() or int(path.stem) >= complete:
+                path.unlink()
+        return complete
+
+    def _is_mine(self, number: int) -> bool:
+        try:
+            with h5py.File(self._path(number), "r") as file:
+                sizes = {len(file[name]) for name in _ARRAYS}
+                return (_names(file), int(file.attrs["rows"])) == (self.names, self.rows) and sizes == {
+                    min(self.shard, self.rows - number * self.shard)
+                }
+        except (OSError, KeyError, ValueError):
+            return False
+
+
+def _write_shard(path: Path, rows: Sequence[QueryRow], names: Sequence[str], total: int) -> None:
+    queries = torch.stack([row.queries for row in rows]).to("cpu", torch.float16)
+    if not torch.isfinite(queries).all():
+        bad = next(row for row, own in zip(rows, queries, strict=True) if not torch.isfinite(own).all())
+        raise ConcatError(
+            f"The queries of image {bad.image_id} do not fit float16 or are not finite.",
+            file=path,
+            mend="Train the extractor again.",
+        )
+    arrays = {
+        "queries": queries,
+        "labels": torch.stack([row.labels for row in rows]),
+        "segment_ids": torch.stack([row.segment_ids for row in rows]),
+        "image_ids": torch.tensor([row.image_id for row in rows]),
+        "views": torch.tensor([row.view for row in rows]),
+    }
+    with room_on_disk(path), atomic_path(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs["names"], file.attrs["rows"] = list(names), total
+        for name, array in arrays.items():
+            values = array.cpu().numpy().astype(_ARRAYS[name])
+            file.create_dataset(name, data=values, chunks=(min(_CHUNK, len(values)), *values.shape[1:]))
+
+
+def open_queries(folder: Path, names: Sequence[str], *, stage: str) -> QueryDump:
+    """Reads a complete dump into memory.
+
+    Args:
+        folder: of the shards.
+        names: the categories that its labels must be indices of.
+        stage: who reads, for the error.
+
+    Raises:
+        ConcatError: there is none, or it lacks a name.
+        ProtocolError: it knows a name that `stage` must not know.
+        CorruptFileError: a shard is missing, truncated or damaged.
+    """
+    paths = sorted(folder.glob("*.h5"))
+    if not paths:
+        raise ConcatError("Query dump not found.", file=folder, mend="Run dump-queries.")
+    parts: dict[str, list[Tensor]] = {name: [] for name in _ARRAYS}
+    rows = expected = 0
+    for number, path in enumerate(paths):
+        if path.stem != f"{number:03d}":
+            raise CorruptFileError(f"Shard {number:03d} of the query dump is missing.", file=folder, mend=MEND)
+        arrays, found, expected = _read_shard(path)
+        check_names(found, names, file=path, stage=stage, mend="Run the stage that wrote it again.")
+        _check_shard(path, arrays, names=len(names), shape=parts["queries"][0].shape[1:] if number else None)
+        rows += len(arrays["queries"])
+        for name, array in arrays.items():
+            parts[name].append(torch.from_numpy(array))
+    if rows != expected:
+        raise CorruptFileError(f"The query dump has {rows} of its {expected} rows.", file=folder, mend=MEND)
+    return QueryDump(names=list(names), **{name: torch.cat(arrays) for name, arrays in parts.items()})
+
+
+def _read_shard(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], list[str], int]:
+    try:
+        with h5py.File(path, "r") as file:
+            return (
+                {name: file[name][:].astype(kind, copy=False) for name, kind in _ARRAYS.items()},
+                _names(file),
+                int(file.attrs["rows"]),
+            )
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise CorruptFileError(f"Not a shard of queries: {error}", file=path, mend=MEND) from error
+
+
+def _names(file: Any) -> list[str]:
+    return [str(name) for name in file.attrs["names"]]
+
+
+def _check_shard(path: Path, arrays: dict[str, np.ndarray[Any, Any]], *, names: int, shape: torch.Size | None) -> None:
+    queries, labels = arrays["queries"], arrays["labels"]
+    flaw = ""
+    if queries.ndim != 3 or (shape is not None and queries.shape[1:] != tuple(shape)):
+        flaw = f"its queries are of shape {queries.shape}"
+    elif (
+        labels.shape != queries.shape[:2]
+        or arrays["segment_ids"].shape != labels.shape
+        or any(arrays[name].shape != labels.shape[:1] for name in ("image_ids", "views"))
+    ):
+        flaw = "its arrays differ in shape"
+    elif not np.isfinite(queries).all():
+        flaw = "a query is not finite"
+    elif labels.min(initial=_EMPTY) < _EMPTY or labels.max(initial=_EMPTY) >= names:
+        flaw = "a label is no index of its names"
+    if flaw:
+        raise CorruptFileError(f"This shard of queries is damaged: {flaw}.", file=path, mend=MEND)
