@@ -1,7 +1,7 @@
 """Images through the trained extractor, in order, neighbours of one size together; and which query shows which segment."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ def extract(
     waiting: list[tuple[Sample, Tensor, tuple[int, int]]] = []
     for index in indices:
         sample = data.sample(index)
-        sample = _mirrored(sample) if mirrored else sample
+        sample = sample.flipped() if mirrored else sample
         image, content = test_transform(sample.image, short=input.test_short, long=input.test_long)
         if waiting and (len(waiting) == batch_size or waiting[0][1].shape != image.shape):
             yield from _forward(model, waiting, device)
@@ -102,10 +102,6 @@ class Assigner:
         )
         labels = assignment.of_queries([sample.labels.to(device)])[0]
         return labels.cpu(), assignment.of_queries([sample.segment_ids.to(device)])[0].cpu()
-
-
-def _mirrored(sample: Sample) -> Sample:
-    return replace(sample, image=sample.image.flip(-1), masks=sample.masks.flip(-1), ignore=sample.ignore.flip(-1))
 
 
 def _forward(

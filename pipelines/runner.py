@@ -1,6 +1,5 @@
 """Fresh or stale? Lock, run beside, rename, manifest. The only place that knows freshness, locks and renames."""
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -17,7 +16,16 @@ import torch
 
 from pipelines.devices import peak_memory, reset_peak_memory
 from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
-from pipelines.files import read_json, remove, replace_folder, sha256, size_in_bytes, write_json
+from pipelines.files import (
+    listing_hash,
+    read_json,
+    remove,
+    replace_folder,
+    room_on_disk,
+    sha256,
+    size_in_bytes,
+    write_json,
+)
 from pipelines.manifest import (
     FileRecord,
     Protocol,
@@ -48,6 +56,7 @@ class StageContext:
 
     Attributes:
         out: the folder to write outputs to; what an interrupted run left there is still there.
+        key: a hash of everything the result depends on, for outputs in the cache.
         cached: outputs that live in the cache, by name.
         notes, metrics: go into the manifest.
     """
@@ -55,6 +64,7 @@ class StageContext:
     run: Run
     stage: str
     out: Path
+    key: str
     inputs: Mapping[str, Path]
     cached: dict[str, Path] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
@@ -266,19 +276,12 @@ def _source_record(path: Path, known: FileRecord | None) -> FileRecord:
     if not path.exists():
         raise ConcatError("Input not found.", file=path, mend="Check the path, or run split-coco again with the right one.")
     if path.is_dir():
-        return FileRecord(path=str(path.resolve()), sha256=_listing(path), bytes=0)
+        return FileRecord(path=str(path.resolve()), sha256=listing_hash(path), bytes=0)
     stat = path.stat()
     record = FileRecord(path=str(path.resolve()), sha256="", bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
     same = known is not None and (known.bytes, known.mtime_ns) == (record.bytes, record.mtime_ns)
     record.sha256 = known.sha256 if same and known is not None else sha256(path)
     return record
-
-
-def _listing(folder: Path) -> str:
-    """A hash of the sorted (name, size, mtime) list of a folder of images, which is too large to read again."""
-    with os.scandir(folder) as entries:
-        lines = sorted(f"{e.name} {e.stat().st_size} {e.stat().st_mtime_ns}" for e in entries if e.is_file())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 # --- execution -------------------------------------------------------------------------------------------------------
@@ -287,9 +290,13 @@ def _listing(folder: Path) -> str:
 def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> None:
     started, clock = datetime.now(UTC), time.monotonic()
     inputs = _inputs(run, stage, chain, known={})
-    partial = _open_partial(run, stage, inputs, forced=forced)
+    made_from = _plain({
+        "version": stage.version, "seed": run.recipe.seed, "settings": stage.settings(run.recipe),
+        "inputs": {name: record.sha256 for name, record in inputs.items()}})
+    partial = _open_partial(run, stage, made_from, forced=forced)
     context = StageContext(
         run=run, stage=stage.name, out=partial,
+        key=hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16],
         inputs={name: _resolve(run, record.path) for name, record in inputs.items()})
     with _resumable(run, stage):
         reset_peak_memory(torch.device("cpu"))
@@ -310,19 +317,16 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
         replace_folder(partial, run.folder / stage.folder)
 
 
-def _open_partial(run: Run, stage: Stage, inputs: dict[str, FileRecord], *, forced: bool) -> Path:
-    """The folder a stage writes to; what an earlier process left there is kept only if it was made the same way."""
-    key = _plain({
-        "version": stage.version, "seed": run.recipe.seed, "settings": stage.settings(run.recipe),
-        "inputs": {name: record.sha256 for name, record in inputs.items()}})
+def _open_partial(run: Run, stage: Stage, made_from: Any, *, forced: bool) -> Path:
+    """The folder a stage writes to; what an earlier process left there is kept only if it was made from the same."""
     partial = _partial(run, stage)
     try:
-        same = read_json(partial / "key.json") == key
+        same = read_json(partial / "key.json") == made_from
     except ConcatError:
         same = False
     if forced or not same:
         remove(partial)
-        write_json(partial / "key.json", key)
+        write_json(partial / "key.json", made_from)
     elif any(entry.name != "key.json" for entry in partial.iterdir()):
         run.reporter.say(f"{stage.name}: resuming what an interrupted run left")
     return partial
@@ -383,15 +387,11 @@ def _locked(run: Run) -> Iterator[None]:
 
 @contextmanager
 def _resumable(run: Run, stage: Stage) -> Iterator[None]:
-    """Turns a full disk into a message and adds to every mendable failure the command that resumes."""
+    """Turns a full disk into a message, and adds to every mendable failure the command that resumes."""
     resume = f"`concat {stage.name} --run {run.folder}` resumes; nothing finished is lost."
     try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise ConcatError("The disk is full.", file=error.filename or run.folder,
-                          mend=f"Make room, then {resume}") from error
+        with room_on_disk(run.folder):
+            yield
     except (ProtocolError, CorruptFileError):
         raise
     except ConcatError as error:

@@ -1,14 +1,12 @@
 """What every generator offers and returns."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class GeneratorOutput:
+class GeneratorOutput(NamedTuple):
     """Generated vision queries and, of a variational generator, the posterior they were drawn from.
 
     Attributes:

@@ -1,12 +1,12 @@
 """What every segmentor returns."""
 
-from dataclasses import dataclass
+
+from typing import NamedTuple
 
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class SegmentorOutput:
+class SegmentorOutput(NamedTuple):
     """Queries and masks of every decoder layer, first to last.
 
     Attributes:

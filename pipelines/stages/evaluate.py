@@ -31,7 +31,7 @@ from pipelines.metrics.panoptic_quality import (
     total,
 )
 from pipelines.projector import ProjectionHead
-from pipelines.queries import ShardWriter
+from pipelines.queries import QueryRow, ShardWriter
 from pipelines.recipe import EvalSettings, Recipe
 from pipelines.runner import Run, Stage, StageContext
 from pipelines.stages.panels import write_panels
@@ -67,24 +67,28 @@ def execute(context: StageContext) -> None:
     last = max(name for name in variants if name.startswith("iterate"))
     written = {"inductive": _inductive(settings.increment), "transductive": last}
     assigner = Assigner(extractor.head, text, recipe.con.matching, recipe.seed)
-    with context.reporter.task(NAME, len(data)) as task:
-        for first in range(0, len(data), CHUNK):
-            indices = range(first, min(first + CHUNK, len(data)))
-            scores = context.out / "scores" / f"{first // CHUNK:03d}.json"
-            if scores.exists():
-                task.advance(len(indices))
-                continue
-            records, rows = [], QueryRows()
+    shards = _resumed_shards(context.out, vocabulary.names, len(data))
+    with context.reporter.task(NAME, len(data), shards.done) as task:
+        for first in range(shards.done, len(data), CHUNK):
+            indices, records = range(first, min(first + CHUNK, len(data))), []
             extracted_images = extract(model, data, indices, input=recipe.con.input, batch_size=settings.batch_size,
                                        device=fabric.device)
             for index, extracted in zip(indices, extracted_images, strict=True):
-                rows.add(extracted.sample.image_id, extracted.queries, *assigner(extracted))
+                shards.add(QueryRow(extracted.sample.image_id, extracted.queries, *assigner(extracted)))
                 records.append(_record(extracted, data, index, variants, text, vocabulary, recipe, written, context.out))
                 task.advance()
-            write_shard(context.out / "queries" / f"{first // CHUNK:03d}.h5", rows, vocabulary.names)
-            write_json(scores, records, indent=None)
+            write_json(context.out / "scores" / f"{first // CHUNK:03d}.json", records, indent=None)
     _write_results(context, data, vocabulary, written, variants)
     context.device = str(fabric.device)
+
+
+def _resumed_shards(out: Path, names: list[str], rows: int) -> ShardWriter:
+    """The writer of val queries, set to the first chunk whose scores an interrupted evaluation did not write."""
+    scored = len(list((out / "scores").glob("*.json")))
+    for shard in (out / "queries").glob("*.h5"):
+        if int(shard.stem) >= scored:
+            shard.unlink()
+    return ShardWriter(out / "queries", shard=CHUNK, names=names, rows=rows)
 
 
 def _inductive(increment: float) -> str:

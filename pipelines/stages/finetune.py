@@ -16,9 +16,9 @@ from pipelines.recipe import FinetuneSettings, MatchingSettings
 from pipelines.runner import Stage, StageContext
 from pipelines.safe_weights import load_weights, save_weights
 from pipelines.seeding import derive_seed, permutation_batches
-from pipelines.stages.text import unseen_text
+from pipelines.stages.text import text_store
 from pipelines.training import Losses, Training, make_optimiser, train
-from pipelines.vocabulary import open_seen
+from pipelines.vocabulary import open_seen, open_unseen
 
 NAME = "finetune"
 
@@ -29,8 +29,12 @@ def execute(context: StageContext) -> None:
     fabric = make_fabric(recipe.runtime)
     seed_everything(derive_seed(recipe.seed, NAME))
     seen = open_seen(context.input("seen.json"))
-    text_seen = open_text(context.input("text_seen"), seen.names, stage=NAME)
-    text = torch.cat([text_seen, unseen_text(context)]).to(fabric.device)  # seen first, then unseen
+    unseen = open_unseen(context.input("unseen.json"), stage=NAME)
+    context.cached["text_unseen"] = text_store(context, unseen, context.inputs.get("text_unseen.npy"), fabric.device)
+    text = torch.cat([  # seen first, then unseen
+        open_text(context.input("text_seen"), seen.names, stage=NAME),
+        open_text(context.cached["text_unseen"], unseen.names, stage=NAME),
+    ]).to(fabric.device)
     dump = open_queries(context.input("queries"), seen.names, stage=NAME)
     head = load_head(context.input("model.safetensors"), recipe.con, dump.dim, text.shape[1])
     generator = build_generator(recipe.cat, query_dim=dump.dim, text_dim=text.shape[1])
@@ -94,7 +98,7 @@ def union_losses(head: nn.Module, generator: nn.Module, batch: QueryBatch, text:
 
 STAGE = Stage(
     name=NAME, folder="finetune", version=1, execute=execute, knows_unseen_names=True,
-    sources=lambda run: {},
+    sources=lambda _: {},
     reads={"split-coco": ("seen.json", "unseen.json", "text_unseen.npy"), "precompute": ("text_seen",),
            "train-con": ("model.safetensors",), "dump-queries": ("queries",), "train-cat": ("generator.safetensors",)},
     settings=lambda recipe: {"finetune": recipe.finetune.that_matter(), "cat": recipe.cat.that_matter(),

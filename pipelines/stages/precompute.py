@@ -1,14 +1,13 @@
 """precompute: what CLIP sees in the training images, and the seen names' text embeddings, into stores of the cache."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from pipelines.clip.encoder import ClipModel, load_clip
-from pipelines.clip.store import fill_store, image_store_path
+from pipelines.clip.encoder import load_clip
+from pipelines.clip.fill import fill_store
+from pipelines.clip.weights import MICRO_CONFIG, MICRO_WEIGHTS
 from pipelines.data.dataset import PanopticFolder
-from pipelines.devices import resolve_device
+from pipelines.devices import make_fabric
+from pipelines.files import listing_hash
 from pipelines.runner import Run, Stage, StageContext
 from pipelines.stages.render import locations_of
 from pipelines.stages.text import text_store
@@ -19,14 +18,29 @@ NAME = "precompute"
 
 def execute(context: StageContext) -> None:
     """Fills both stores; an interrupted image store continues where it stopped."""
-    recipe = context.recipe
+    recipe, where = context.recipe, locations_of(context.run)
+    device = make_fabric(recipe.runtime).device
     seen = open_seen(context.input("seen.json"))
-    where = locations_of(context.run)
-    device = resolve_device(recipe.runtime)
-    clip = load_clip(recipe.clip, device)
-    given = context.inputs.get("text_seen.npy")
-    context.cached["text_seen"] = text_store(context, seen, given, clip)
+    context.cached["text_seen"] = text_store(context, seen, context.inputs.get("text_seen.npy"), device)
     data = PanopticFolder(context.input("train.json"), where.images, where.png, seen)
-    context.cached["images"] = fill_store(context.run.cache / "clip", data, clip, recipe.clip, context.reporter)
+    clip = load_clip(recipe.clip, device)
+    content = f"{listing_hash(where.images)} {listing_hash(where.png)}"
+    context.cached["images"] = fill_store(context.run.cache / "clip", data, clip, recipe.clip, context.reporter,
+                                          content=content)
     context.device = str(device)
     context.notes |= {"clip": clip.describe(), "images": len(data)}
+
+
+def _sources(run: Run) -> dict[str, Path]:
+    where, clip = locations_of(run), run.recipe.clip
+    sources = {"train images": where.images, "train png": where.png}
+    if clip.model == "micrococo":
+        return sources | {"clip config": MICRO_CONFIG, "clip weights": MICRO_WEIGHTS}
+    return sources | {name: Path(value) for name, value in (("clip config", clip.model), ("clip weights", clip.pretrained))
+                      if Path(value).suffix}
+
+
+STAGE = Stage(
+    name=NAME, folder="precompute", version=1, execute=execute, sources=_sources,
+    reads={"split-coco": ("train.json", "seen.json", "text_seen.npy")},
+    settings=lambda recipe: {"clip": recipe.clip.that_matter()})

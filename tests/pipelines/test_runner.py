@@ -157,7 +157,7 @@ def test_a_full_disk_is_one_message(tmp_path: Path, chain: list[Stage]) -> None:
     stage = Stage(**{**vars(chain[0]), "execute": full})
     with pytest.raises(ConcatError, match="The disk is full") as caught:
         bring_up_to_date(_run(tmp_path), [stage], "split-coco")
-    assert caught.value.file == tmp_path / "big"
+    assert caught.value.file == tmp_path / "run"
     assert "resumes" in caught.value.mend
 
 
