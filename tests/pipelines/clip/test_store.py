@@ -1,0 +1,324 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tiny_clip import Scenes, tiny_clip
+
+from pipelines.clip import fill
+from pipelines.clip.encoder import ClipModel
+from pipelines.clip.fill import fill_store, image_store_path
+from pipelines.clip.masked import masked_image
+from pipelines.clip.store import ImageTokens, open_store
+from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.files import sha256
+from pipelines.progress import SilentReporter
+from pipelines.recipe import ClipSettings
+
+Clip = tuple[ClipModel, ClipSettings]
+TESTS = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    return tiny_clip(tmp_path_factory.mktemp("clip"), batch_size=7)
+
+
+def filled(folder: Path, images: Scenes, clip: Clip) -> Path:
+    return fill_store(folder, images, *clip, SilentReporter(), content="")
+
+
+def slow_tokens(images: Scenes, index: int, clip: Clip, *, mirrored: bool = False) -> list[torch.Tensor]:
+    """The complete image and each segment, one by one, by open_clip's own transform."""
+    model, chosen = clip
+    sample = images.sample(index)
+    image, masks = sample.image.permute(1, 2, 0).numpy(), sample.masks.numpy()
+    if mirrored:
+        image, masks = image[:, ::-1].copy(), masks[:, :, ::-1]
+    colour = (0, 0, 0) if chosen.fill == "black" else model.mean_colour
+    pictures = [Image.fromarray(image)]
+    pictures += [masked_image(image, mask, masked=chosen.masked, fill=colour) for mask in masks]
+    return [model.encode_images(model.preprocess(picture)[None])[0] for picture in pictures]
+
+
+def assert_tokens_are_the_slow_ones(tokens: ImageTokens, images: Scenes, clip: Clip) -> None:
+    for view in range(tokens.views):
+        for index, image_id in enumerate(images.image_ids):
+            whole, *segments = slow_tokens(images, index, clip, mirrored=view == 1)
+            torch.testing.assert_close(tokens.image_token(image_id, view).float(), whole, atol=1e-3, rtol=0)
+            ids, found = tokens.segment_tokens(image_id, view)
+            assert ids.tolist() == images.sample(index).segment_ids.tolist()
+            for one, expected in zip(found, segments, strict=True):
+                torch.testing.assert_close(one.float(), expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"masked": "crop"}, {"fill": "mean"}, {"masked": "crop", "fill": "mean"}, {"flipped_view": True}],
+)
+def test_tokens_equal_those_of_one_segment_at_a_time(tmp_path: Path, clip: Clip, changes: dict[str, str]) -> None:
+    images, chosen = Scenes(5), (clip[0], clip[1].model_copy(update=changes))
+    tokens = open_store(filled(tmp_path, images, chosen))
+    assert tokens.dim == 16
+    assert tokens.views == (2 if "flipped_view" in changes else 1)
+    assert_tokens_are_the_slow_ones(tokens, images, chosen)
+
+
+@settings(max_examples=8, deadline=None)
+@given(count=st.integers(1, 12), chunk=st.integers(1, 5), batch=st.integers(1, 9), flipped=st.booleans())
+def test_layout_fits_any_number_of_images(clip: Clip, count: int, chunk: int, batch: int, flipped: bool) -> None:
+    images = Scenes(count)
+    chosen = clip[1].model_copy(update={"batch_size": batch, "flipped_view": flipped})
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(fill, "CHUNK", chunk)
+        path = filled(Path(folder), images, (clip[0], chosen))
+        assert_tokens_are_the_slow_ones(open_store(path), images, (clip[0], chosen))
+        store = zarr.open_group(path, mode="r")
+        n, m = count, sum(index % 4 for index in range(count))
+        assert store.metadata.zarr_format == 3
+        expected = {"image/tokens": ((n, 16), "float16"), "segment/tokens": ((m, 16), "float16"),
+                    "image/ids": ((n,), "int64"), "segment/ids": ((m,), "int64"),
+                    "segment/offsets": ((n + 1,), "int64"), "done": ((n,), "bool")}  # fmt: skip
+        for name, (shape, dtype) in expected.items():
+            assert (store[name].shape, str(store[name].dtype)) == (shape, dtype), name
+            assert store[name].compressors == ()
+
+
+def test_segments_are_found_by_id_in_any_order(tmp_path: Path, clip: Clip) -> None:
+    images = Scenes(8)
+    tokens = open_store(filled(tmp_path, images, clip))
+    image_id = images.image_ids[7]  # three segments
+    ids, rows = tokens.segment_tokens(image_id)
+    assert torch.equal(tokens.tokens_for(image_id, ids.flip(0)), rows.flip(0))
+    assert torch.equal(tokens.tokens_for(image_id, [int(ids[1])]), rows[1:2])
+    assert tokens.tokens_for(image_id, torch.empty(0, dtype=torch.int64)).shape == (0, 16)
+    assert tokens.tokens_for(images.image_ids[4], []).shape == (0, 16)  # an image without segments
+    with pytest.raises(ConcatError, match=f"segment 77 of image {image_id}"):
+        tokens.tokens_for(image_id, [int(ids[0]), 77])
+    with pytest.raises(ConcatError, match="image 12345"):
+        tokens.image_token(12345)
+
+
+def test_the_key_follows_all_that_changes_a_token_and_nothing_else(tmp_path: Path, clip: Clip) -> None:
+    model, chosen = clip
+
+    def path(images: Scenes, content: str = "", **changes: object) -> Path:
+        return image_store_path(tmp_path, images, model, chosen.model_copy(update=changes), content=content)
+
+    base = path(Scenes(4))
+    assert base.name.startswith("images-")
+    assert base.suffix == ".zarr"
+    assert path(Scenes(4), prompts="single", batch_size=3) == base
+    others = {path(Scenes(5)), path(Scenes(4), "other files"), path(Scenes(4), masked="crop"),
+              path(Scenes(4), fill="mean"), path(Scenes(4), flipped_view=True)}  # fmt: skip
+    assert len(others | {base}) == 6
+
+
+def test_a_complete_store_is_left_as_it_is(tmp_path: Path, clip: Clip) -> None:
+    images = Scenes(4)
+    path = filled(tmp_path, images, clip)
+    images.reads = 0
+    assert filled(tmp_path, images, clip) == path
+    assert images.reads == 0
+    assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".")] == [path.name]
+
+
+# --- interruption ---
+
+
+class Interrupted(Exception):
+    pass
+
+
+class StoppingScenes(Scenes):
+    stop_at = 9
+
+    def sample(self, index: int) -> object:  # type: ignore[override]
+        if index == self.stop_at:
+            raise Interrupted
+        return super().sample(index)
+
+
+def test_an_interrupted_fill_goes_on_where_it_stopped_and_ends_the_same(
+    tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fill, "CHUNK", 4)
+    undisturbed = filled(tmp_path / "a", Scenes(13), clip)
+    with pytest.raises(Interrupted):
+        filled(tmp_path / "b", StoppingScenes(13), clip)
+    assert not list((tmp_path / "b").glob("*.zarr"))
+    images = Scenes(13)
+    resumed = filled(tmp_path / "b", images, clip)
+    assert images.reads == 13 - 8  # two groups of four were done
+    assert resumed.name == undisturbed.name
+    assert sha256(resumed) == sha256(undisturbed)
+
+
+@pytest.mark.parametrize("damage", ["no metadata", "other ids", "truncated ids", "done lost"])
+def test_a_damaged_beginning_is_made_from_the_start(
+    tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr(fill, "CHUNK", 4)
+    expected = sha256(filled(tmp_path / "a", Scenes(13), clip))
+    with pytest.raises(Interrupted):
+        filled(tmp_path / "b", StoppingScenes(13), clip)
+    (partial,) = (tmp_path / "b").glob("*.partial")
+    if damage == "no metadata":
+        (partial / "segment/tokens/zarr.json").unlink()
+    elif damage == "other ids":
+        zarr.open_group(partial, mode="r+")["segment/ids"][0] = 4  # type: ignore[index]
+    else:
+        chunk = partial / ("done/c/0" if damage == "done lost" else "image/ids/c/0")
+        chunk.write_bytes(chunk.read_bytes()[:3])
+    images = Scenes(13)
+    assert sha256(filled(tmp_path / "b", images, clip)) == expected
+    assert images.reads == 13
+
+
+def test_a_killed_process_loses_no_finished_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "fill.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import sys, time
+        from pathlib import Path
+        sys.path[:0] = [{str(TESTS.parent)!r}, {str(TESTS)!r}]
+        from tiny_clip import Scenes, tiny_clip
+        from pipelines.clip import fill
+        from pipelines.progress import SilentReporter
+        class Slow(Scenes):
+            def sample(self, index):
+                time.sleep(0.02)
+                return super().sample(index)
+        fill.CHUNK = 4
+        clip = tiny_clip(Path({str(tmp_path)!r}))
+        fill.fill_store(Path({str(tmp_path / "b")!r}), Slow(80), *clip, SilentReporter(), content="")
+        """)
+    )
+    process = subprocess.Popen([sys.executable, str(script)], cwd=TESTS.parent)
+    try:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "b").glob("*.partial/image/tokens/c/3")):  # the fourth group is being written
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    monkeypatch.setattr(fill, "CHUNK", 4)
+    clip = tiny_clip(tmp_path)
+    images = Scenes(80)
+    resumed = filled(tmp_path / "b", images, clip)
+    assert images.reads <= 80 - 12
+    assert sha256(resumed) == sha256(filled(tmp_path / "a", Scenes(80), clip))
+
+
+def test_two_processes_do_not_fill_one_store(tmp_path: Path, clip: Clip) -> None:
+    class Nested(Scenes):
+        def sample(self, index: int) -> object:  # type: ignore[override]
+            filled(tmp_path, Scenes(3), clip)
+            return super().sample(index)
+
+    with pytest.raises(ConcatError, match="Another process"):
+        filled(tmp_path, Nested(3), clip)
+
+
+def test_a_full_disk_is_one_message(tmp_path: Path, clip: Clip) -> None:
+    class NoRoom(Scenes):
+        def sample(self, index: int) -> object:  # type: ignore[override]
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(ConcatError, match="disk is full"):
+        filled(tmp_path, NoRoom(3), clip)
+
+
+def test_tokens_that_are_not_finite_stop_the_fill(tmp_path: Path, clip: Clip) -> None:
+    broken, chosen = tiny_clip(tmp_path)
+    with torch.no_grad():
+        broken.network.visual.proj.fill_(float("nan"))
+    with pytest.raises(ConcatError, match="not finite, between images 900 and 886"):
+        filled(tmp_path, Scenes(3), (broken, chosen))
+
+
+def test_other_segments_than_listed_are_refused(tmp_path: Path, clip: Clip) -> None:
+    class Lying(Scenes):
+        def truth_segments(self, index: int) -> list[object]:  # type: ignore[override]
+            return super().truth_segments(index + 1)  # type: ignore[return-value]
+
+    with pytest.raises(CorruptFileError, match="Image 900 has other segments"):
+        filled(tmp_path, Lying(3), clip)
+
+
+# --- damage ---
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, _cut])
+@pytest.mark.parametrize("name", ["image/tokens/c/1/0", "segment/tokens/c/0/0", "image/ids/c/0", "segment/ids/c/0",
+                                  "segment/offsets/c/0", "done/c/0", "zarr.json", "segment/ids/zarr.json"])  # fmt: skip
+def test_damage_is_found(
+    tmp_path: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None], name: str
+) -> None:
+    monkeypatch.setattr(fill, "CHUNK", 4)
+    path = filled(tmp_path, Scenes(6), clip)
+    harm(path / name)
+    with pytest.raises(CorruptFileError) as caught:
+        open_store(path)
+    assert caught.value.file == path
+    assert caught.value.mend is not None
+    assert "precompute makes it again" in caught.value.mend
+
+
+def test_blank_tokens_are_found(tmp_path: Path, clip: Clip) -> None:
+    path = filled(tmp_path, Scenes(6), clip)
+    _zero(path / "segment/tokens/c/0/0")
+    with pytest.raises(CorruptFileError, match="not of unit length"):
+        open_store(path)
+
+
+def test_a_damaged_store_is_made_again(tmp_path: Path, clip: Clip) -> None:
+    path = filled(tmp_path, Scenes(6), clip)
+    expected = sha256(path)
+    _cut(path / "image/tokens/c/0/0")
+    said: list[str] = []
+
+    class Listening(SilentReporter):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    fill_store(tmp_path, Scenes(6), *clip, Listening(), content="")
+    assert sha256(path) == expected
+    assert "made again" in said[0]
+
+
+def test_a_missing_store(tmp_path: Path) -> None:
+    with pytest.raises(ConcatError, match="not found") as caught:
+        open_store(tmp_path / "images-1.zarr")
+    assert caught.value.mend == "Run precompute."
+
+
+def test_tokens_are_of_unit_length_in_half_precision(tmp_path: Path, clip: Clip) -> None:
+    tokens = open_store(filled(tmp_path, Scenes(9), clip))
+    assert tokens.images[0].dtype == tokens.segments[0].dtype == torch.float16
+    lengths = np.linalg.norm(tokens.segments[0].float().numpy(), axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=2e-3)
