@@ -36,7 +36,9 @@ def annotation_entry(image_id: int, segments: list[dict[str, Any]]) -> dict[str,
     return {"image_id": image_id, "file_name": f"{image_id:04d}.png", "segments_info": segments}
 
 
-def write_panoptic_json(path: Path, segments_of: dict[int, list[dict[str, Any]]], height: int = 4, width: int = 6) -> Path:
+def write_panoptic_json(
+    path: Path, segments_of: dict[int, list[dict[str, Any]]], height: int = 4, width: int = 6
+) -> Path:
     content = {
         "info": {"year": 2025},
         "images": [image_entry(image_id, height, width) for image_id in segments_of],

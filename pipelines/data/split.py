@@ -140,8 +140,8 @@ def split_panoptic(annotations: Path, out: Path, *, vocabulary: Vocabulary) -> S
         kept=len(kept_ids),
         dropped=_dropped(segments, unseen, image_ids, {image.id: image.file_name for image in images}),
         unannotated=len(images) - len(image_ids),
-        before=_totals(segments, np.ones(len(segments.row), dtype=bool), vocabulary),
-        after=_totals(segments, keep[segments.row], vocabulary),
+        before=_totals(segments, np.ones_like(keep), vocabulary),
+        after=_totals(segments, keep, vocabulary),
     )
 
 
@@ -162,9 +162,10 @@ def _read_segments(spans: Sequence[Raw], path: Path) -> tuple[list[int], _Segmen
     for annotation in _each(spans, _Annotation, path, "annotation"):
         image_ids.append(annotation.image_id)
         counts.append(len(annotation.segments_info))
-        category.extend([segment.category_id for segment in annotation.segments_info])
-        area.extend([segment.area for segment in annotation.segments_info])
-        crowd.extend([segment.iscrowd != 0 for segment in annotation.segments_info])
+        for segment in annotation.segments_info:
+            category.append(segment.category_id)
+            area.append(segment.area)
+            crowd.append(segment.iscrowd != 0)
     row = np.repeat(np.arange(len(image_ids)), np.asarray(counts))
     return image_ids, _Segments(row, np.asarray(category), np.asarray(area), np.asarray(crowd).astype(bool))
 
@@ -190,12 +191,15 @@ def _dropped(
 
 
 def _totals(segments: _Segments, chosen: NDArray[np.bool_], vocabulary: Vocabulary) -> dict[int, CategoryTotals]:
+    """The totals over the annotations that are `chosen`."""
     ids = np.sort(np.asarray(vocabulary.ids))
-    row, area, crowd = segments.row[chosen], segments.area[chosen], segments.crowd[chosen]
-    index = np.searchsorted(ids, segments.category[chosen])
-    of_image = np.unique(row * len(ids) + index) % len(ids)  # each category once an image
+    wanted = chosen[segments.row]
+    row, area, crowd = segments.row[wanted], segments.area[wanted], segments.crowd[wanted]
+    index = np.searchsorted(ids, segments.category[wanted])
+    in_image = np.zeros((len(chosen), len(ids)), dtype=bool)
+    in_image[row, index] = True
     columns = (
-        np.bincount(of_image, minlength=len(ids)),
+        in_image.sum(axis=0),
         np.bincount(index, minlength=len(ids)),
         np.bincount(index[crowd], minlength=len(ids)),
         np.bincount(index, weights=area, minlength=len(ids)).astype(np.int64),  # exact below 2⁵³ px
