@@ -12,11 +12,16 @@ os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 from concat_cli.commands import check, demo, micrococo, run, split_coco, stages
 
 app = typer.Typer(
-    name="concat", no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False,
+    name="concat",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Teach a panoptic segmentor categories it has never seen a picture of.\n\n"
-         "Five commands suffice: [bold]split-coco, train-con, train-cat, finetune, eval[/]; each brings its own missing or "
-         "stale inputs up to date first. [bold]concat demo --run DIR[/] does it all on a small embedded world.")
+    "Five commands suffice: [bold]split-coco, train-con, train-cat, finetune, eval[/]; each brings its own missing or "
+    "stale inputs up to date first. [bold]concat demo --run DIR[/] does it all on a small embedded world.",
+)
 
 STAGES, RUNS, WORLD = "Stages, in order", "Whole runs", "The embedded world"
 
@@ -30,8 +35,11 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
-                                                help="Show the version.")] = False) -> None:
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
     pass
 
 

@@ -7,9 +7,18 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Task as RichTask
-from rich.progress import TaskID, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -62,8 +71,10 @@ class PlainTask:
         seconds = time.monotonic() - self.start
         rate = (self.done - self.first) / max(seconds, 1e-9)
         left = (self.total - self.done) / rate if rate else 0.0
-        out.print(f"  {self.description}: {self.done}/{self.total} {self.unit}, {rate:.1f} {self.unit}/s, "
-                  f"{seconds:.0f} s, {left:.0f} s left {_figures(figures or {})}".rstrip())
+        out.print(
+            f"  {self.description}: {self.done}/{self.total} {self.unit}, {rate:.1f} {self.unit}/s, "
+            f"{seconds:.0f} s, {left:.0f} s left {_figures(figures or {})}".rstrip()
+        )
 
 
 class RichReporter:
@@ -77,9 +88,17 @@ class RichReporter:
             yield plain
             plain.line()
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=28), MofNCompleteColumn(),
-                   RateColumn(), TimeElapsedColumn(), TextColumn("[dim]left[/]"), TimeRemainingColumn(),
-                   TextColumn("{task.fields[figures]}"))
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            RateColumn(),
+            TimeElapsedColumn(),
+            TextColumn("[dim]left[/]"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+        )
         with Progress(*columns, console=out) as progress:
             identity = progress.add_task(description, total=total, completed=done, unit=unit, figures="")
             yield LiveTask(progress, identity)

@@ -43,8 +43,13 @@ def guarded(command: Command) -> Command:
         except OSError as error:
             if debug:
                 raise
-            show_error(ConcatError(f"{error.strerror or error}.", file=error.filename,
-                                   mend="Check that the path exists, can be read and written, and that the disk has room."))
+            show_error(
+                ConcatError(
+                    f"{error.strerror or error}.",
+                    file=error.filename,
+                    mend="Check that the path exists, can be read and written, and that the disk has room.",
+                )
+            )
             raise typer.Exit(2) from None
 
     return wrapper  # type: ignore[return-value]

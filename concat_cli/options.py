@@ -5,16 +5,28 @@ from typing import Annotated
 
 import typer
 
-RunDir = Annotated[Path, typer.Option("--run", help="Run directory; everything of one experiment lies below it.",
-                                      file_okay=False)]
+RunDir = Annotated[
+    Path, typer.Option("--run", help="Run directory; everything of one experiment lies below it.", file_okay=False)
+]
 RunArgument = Annotated[Path, typer.Argument(help="Run directory.", metavar="DIR", file_okay=False)]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE",
-                                               help="Change a setting of the recipe; may be repeated. Kept in recipe.toml.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting of the recipe; may be repeated. Kept in recipe.toml."
+    ),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random but the data.", min=0)]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
-Cache = Annotated[Path | None, typer.Option(
-    "--cache", help="Where CLIP stores, query dumps and rendered scenes are kept.", envvar="CONCAT_CACHE",
-    show_default="./cache", file_okay=False)]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache",
+        help="Where CLIP stores, query dumps and rendered scenes are kept.",
+        envvar="CONCAT_CACHE",
+        show_default="./cache",
+        file_okay=False,
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Run this stage again even if it is fresh, from its start.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and warnings of libraries.")]
 Json = Annotated[bool, typer.Option("--json", help="Print json in place of a table.")]

@@ -10,8 +10,13 @@ from pipelines.runner import Run
 
 
 def open_run(
-    folder: Path, *, cache: Path | None, recipe: str | None = None, settings: list[str] | None = None,
-    seed: int | None = None, device: str | None = None,
+    folder: Path,
+    *,
+    cache: Path | None,
+    recipe: str | None = None,
+    settings: list[str] | None = None,
+    seed: int | None = None,
+    device: str | None = None,
 ) -> Run:
     """The run in `folder`, with its `recipe.toml` written anew if options changed it.
 
@@ -23,15 +28,23 @@ def open_run(
     """
     path = folder / "recipe.toml"
     if recipe is None and not path.exists():
-        raise ConcatError("This run directory has no recipe.toml yet.", file=folder,
-                          mend="Begin with `concat split-coco --run DIR --images … --annotations …`, or `concat run RECIPE`.")
+        raise ConcatError(
+            "This run directory has no recipe.toml yet.",
+            file=folder,
+            mend="Begin with `concat split-coco --run DIR --images … --annotations …`, or `concat run RECIPE`.",
+        )
     overrides = list(settings or [])
     overrides += [f"seed={seed}"] if seed is not None else []
     overrides += [f'runtime.device="{device}"'] if device is not None else []
     resolved = load_recipe(recipe, tuple(overrides)) if recipe else override(load_recipe(str(path)), tuple(overrides))
     keep(folder, resolved)
-    return Run(folder=folder, recipe=resolved, cache=(cache or Path("cache")).resolve(), reporter=RichReporter(),
-               command=command_line())
+    return Run(
+        folder=folder,
+        recipe=resolved,
+        cache=(cache or Path("cache")).resolve(),
+        reporter=RichReporter(),
+        command=command_line(),
+    )
 
 
 def keep(folder: Path, recipe: Recipe) -> None:

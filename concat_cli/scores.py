@@ -14,16 +14,23 @@ def show_scores(run: Run) -> None:
     folder = run.folder / "eval"
     metrics = read_json(folder / "metrics.json")
     chosen = f"{metrics['increment']:g}"
-    sweep = dict(sorted({**metrics["inductive_sweep"], chosen: metrics["inductive"]}.items(), key=lambda x: float(x[0])))
+    sweep = dict(
+        sorted({**metrics["inductive_sweep"], chosen: metrics["inductive"]}.items(), key=lambda x: float(x[0]))
+    )
     rows = [_row(f"[bold]inductive +{x}[/]" if x == chosen else f"inductive +{x}", score) for x, score in sweep.items()]
     rows.append(_row("[bold]transductive[/]", metrics["transductive"]))
     rows.append(_row("transductive best*", metrics["transductive_best"]))
     table("Panoptic quality, %", ["setting", *GROUPS], rows)
     last, best = metrics["transductive"]["step"], metrics["transductive_best"]["step"]
-    out.print(f"[dim]All names compete. inductive +x: x added to unseen logits. transductive: the last iterate, step {last}; "
-              f"*best: step {best}, chosen on this test set. Counted: {_counted(metrics['inductive'])}.[/]")
-    out.print(f"Pictures      {folder / 'panels.png'}\nPer category  {folder / 'categories.csv'}\n"
-              f"Figures       {folder / 'metrics.json'}", soft_wrap=True)
+    out.print(
+        f"[dim]All names compete. inductive +x: x added to unseen logits. transductive: the last iterate, step {last}; "
+        f"*best: step {best}, chosen on this test set. Counted: {_counted(metrics['inductive'])}.[/]"
+    )
+    out.print(
+        f"Pictures      {folder / 'panels.png'}\nPer category  {folder / 'categories.csv'}\n"
+        f"Figures       {folder / 'metrics.json'}",
+        soft_wrap=True,
+    )
 
 
 def _row(title: str, score: dict[str, Any]) -> list[str]:

@@ -1,1 +1,1 @@
-"""The method of CONCAT as plain parts: data, CLIP, segmentors, losses, generators, metrics, and the stages that join them."""
+"""The method of CONCAT: data, CLIP, segmentors, losses, generators, metrics, and the stages that join them."""

@@ -17,7 +17,9 @@ class Extractor(nn.Module):
     def __init__(self, settings: ConSettings, text_dim: int, *, load_backbone: bool) -> None:
         super().__init__()
         self.segmentor = build_segmentor(settings.segmentor, load_weights=load_backbone)
-        self.head = build_projection_head(settings.classifier, query_dim=settings.segmentor.hidden_dim, text_dim=text_dim)
+        self.head = build_projection_head(
+            settings.classifier, query_dim=settings.segmentor.hidden_dim, text_dim=text_dim
+        )
 
     def forward(self, images: Tensor) -> SegmentorOutput:
         """Queries and masks of uint8 images B×3×H×W."""
@@ -32,8 +34,9 @@ def load_extractor(path: Path, settings: ConSettings, text_dim: int) -> Extracto
     return extractor.eval()
 
 
-def load_head(path: Path, settings: ConSettings, query_dim: int, text_dim: int, *, prefix: str = "head."
-              ) -> ProjectionHead:
+def load_head(
+    path: Path, settings: ConSettings, query_dim: int, text_dim: int, *, prefix: str = "head."
+) -> ProjectionHead:
     """The trained projector and classifier of an extractor's file, or, with an empty prefix, of a finetuned one's."""
     head = build_projection_head(settings.classifier, query_dim=query_dim, text_dim=text_dim)
     load_weights(path, head, prefix=prefix)

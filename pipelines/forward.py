@@ -1,4 +1,4 @@
-"""Images through the trained extractor, in order, neighbours of one size together; and which query shows which segment."""
+"""Images through the trained extractor, neighbours of one size together; and which query shows which segment."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -13,8 +13,18 @@ from pipelines.errors import CorruptFileError
 from pipelines.files import read_json, write_text
 
 SCHEMA_VERSION = 1
-PACKAGES = ("torch", "torchvision", "transformers", "timm", "open_clip_torch", "lightning-fabric", "numpy", "scipy",
-            "zarr", "h5py")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "timm",
+    "open_clip_torch",
+    "lightning-fabric",
+    "numpy",
+    "scipy",
+    "zarr",
+    "h5py",
+)
 
 
 class FileRecord(BaseModel):

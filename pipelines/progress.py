@@ -1,7 +1,7 @@
 """How a stage tells what it is doing, without knowing who listens."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 
@@ -15,19 +15,11 @@ class Task(Protocol):
 class Reporter(Protocol):
     """Receives progress and one-line remarks."""
 
-    def task(self, description: str, total: int, done: int = 0, unit: str = "img") -> "TaskContext":
+    def task(self, description: str, total: int, done: int = 0, unit: str = "img") -> AbstractContextManager[Task]:
         """Opens a bar of `total` units of which `done` were finished by an earlier run."""
 
     def say(self, text: str) -> None:
         """Shows one remark."""
-
-
-class TaskContext(Protocol):
-    """What `Reporter.task` returns: a context manager that yields a `Task`."""
-
-    def __enter__(self) -> Task: ...
-
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 class SilentTask:

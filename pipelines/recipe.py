@@ -83,7 +83,8 @@ class ClipSettings(Settings):
 
     model: str = _setting("ViT-B-16-quickgelu", "open_clip model name, `micrococo`, or path of a model config (.json).")
     pretrained: str = _setting(
-        "openai", "open_clip weights tag, path of weights, `random` (untrained), or empty for `micrococo`.")
+        "openai", "open_clip weights tag, path of weights, `random` (untrained), or empty for `micrococo`."
+    )
     precision: Literal["fp32", "fp16", "bf16"] = _setting("fp32", "Precision of the image tower.")
     prompts: str = _setting("select_8", "Prompt set: single, scene, select_8, imagenet_80 or micrococo.")
     masked: Literal["full", "crop"] = _setting("full", "A masked image: the full frame or the segment's box.")
@@ -100,7 +101,8 @@ class SegmentorSettings(Settings):
     kind: Literal["mask2former", "maskformer"] = _setting("mask2former", "Architecture.")
     backbone: str = _setting("resnet50", "timm name of the backbone.")
     backbone_weights: str = _setting(
-        "imagenet", "imagenet (timm's ImageNet-1k classifier), micrococo (seen-only, shipped), none, or a path.")
+        "imagenet", "imagenet (timm's ImageNet-1k classifier), micrococo (seen-only, shipped), none, or a path."
+    )
     hidden_dim: int = _setting(256, "Width D of queries and pixel features.", ge=8)
     feedforward_dim: int = _setting(2048, "Width of the decoder's feed-forward layers.", ge=8)
     encoder_feedforward_dim: int = _setting(1024, "Width of the pixel decoder's feed-forward layers.", ge=8)
@@ -129,7 +131,8 @@ class OptimiserSettings(Settings):
     weight_decay: float = _setting(0.05, "Weight decay of matrices (norms and biases have none).", ge=0)
     clip_norm: float = _setting(0.01, "Largest norm of the gradient; 0: no clipping.", ge=0)
     schedule: Literal["steps", "one-cycle", "constant"] = _setting(
-        "steps", "steps (×0.1 at 90 % and 95 %), one-cycle (8 % warm-up, then cosine) or constant.")
+        "steps", "steps (×0.1 at 90 % and 95 %), one-cycle (8 % warm-up, then cosine) or constant."
+    )
 
 
 class MatchingSettings(Settings):
@@ -163,7 +166,8 @@ class CiaSettings(Settings):
     weight: float = _setting(1.0, "λ_c; 0 switches CIA off.", ge=0)
     temperature: float = _setting(0.07, "τ.", gt=0)
     negatives: Literal["image", "batch"] = _setting(
-        "image", "Segments contrasted with: those of the image (of the batch, where it has only one) or of the batch.")
+        "image", "Segments contrasted with: those of the image (of the batch, where it has only one) or of the batch."
+    )
 
 
 class ConSettings(Settings):
@@ -299,7 +303,9 @@ def _read(path: Path) -> dict[str, Any]:
         base = values.pop("extends", None)
         return _merged(_read(SHIPPED / f"{base}.toml"), values) if base else values
     except OSError:
-        raise ConcatError("Recipe not found.", file=path, mend=f"Shipped ones: {', '.join(shipped_recipes())}.") from None
+        raise ConcatError(
+            "Recipe not found.", file=path, mend=f"Shipped ones: {', '.join(shipped_recipes())}."
+        ) from None
     except ValueError as error:
         raise ConcatError(f"Not a TOML file: {error}.", file=path) from None
 
@@ -316,7 +322,9 @@ def _checked(values: dict[str, Any], overrides: tuple[str, ...], path: Path | No
     for assignment in overrides:
         key, equals, text = assignment.partition("=")
         if not equals:
-            raise ConcatError(f"--set wants key=value, not {assignment!r}.", mend="For example --set con.iterations=100.")
+            raise ConcatError(
+                f"--set wants key=value, not {assignment!r}.", mend="For example --set con.iterations=100."
+            )
         *sections, last = key.strip().split(".")
         target = values
         for section in sections:

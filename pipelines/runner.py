@@ -274,7 +274,9 @@ def _inputs(run: Run, stage: Stage, chain: list[Stage], known: Mapping[str, File
 
 def _source_record(path: Path, known: FileRecord | None) -> FileRecord:
     if not path.exists():
-        raise ConcatError("Input not found.", file=path, mend="Check the path, or run split-coco again with the right one.")
+        raise ConcatError(
+            "Input not found.", file=path, mend="Check the path, or run split-coco again with the right one."
+        )
     if path.is_dir():
         return FileRecord(path=str(path.resolve()), sha256=listing_hash(path), bytes=0)
     stat = path.stat()
@@ -290,28 +292,50 @@ def _source_record(path: Path, known: FileRecord | None) -> FileRecord:
 def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> None:
     started, clock = datetime.now(UTC), time.monotonic()
     inputs = _inputs(run, stage, chain, known={})
-    made_from = _plain({
-        "version": stage.version, "seed": run.recipe.seed, "settings": stage.settings(run.recipe),
-        "inputs": {name: record.sha256 for name, record in inputs.items()}})
+    made_from = _plain(
+        {
+            "version": stage.version,
+            "seed": run.recipe.seed,
+            "settings": stage.settings(run.recipe),
+            "inputs": {name: record.sha256 for name, record in inputs.items()},
+        }
+    )
     partial = _open_partial(run, stage, made_from, forced=forced)
     context = StageContext(
-        run=run, stage=stage.name, out=partial,
+        run=run,
+        stage=stage.name,
+        out=partial,
         key=hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16],
-        inputs={name: _resolve(run, record.path) for name, record in inputs.items()})
+        inputs={name: _resolve(run, record.path) for name, record in inputs.items()},
+    )
     with _resumable(run, stage):
         reset_peak_memory(torch.device("cpu"))
         stage.execute(context)
         manifest = RunManifest(
-            stage=stage.name, code_version=stage.version, recipe=run.recipe.name,
-            settings=_plain(stage.settings(run.recipe)), seed=run.recipe.seed,
-            protocol=Protocol(unseen_names_used=stage.knows_unseen_names, unseen_pixels_ignored=False,
-                              images_dropped=True),
-            inputs=inputs, outputs=_outputs(run, stage, context), notes=_plain(context.notes),
-            metrics=_plain(context.metrics), device=context.device, precision=run.recipe.runtime.precision,
-            effective_batch_size=context.effective_batch_size, threads=torch.get_num_threads(), versions=package_versions(),
-            git_commit=git_commit(), command=run.command, started=started.isoformat(timespec="seconds"),
-            ended=datetime.now(UTC).isoformat(timespec="seconds"), seconds=round(time.monotonic() - clock, 3),
-            peak_memory_bytes=peak_memory(torch.device(context.device)))
+            stage=stage.name,
+            code_version=stage.version,
+            recipe=run.recipe.name,
+            settings=_plain(stage.settings(run.recipe)),
+            seed=run.recipe.seed,
+            protocol=Protocol(
+                unseen_names_used=stage.knows_unseen_names, unseen_pixels_ignored=False, images_dropped=True
+            ),
+            inputs=inputs,
+            outputs=_outputs(run, stage, context),
+            notes=_plain(context.notes),
+            metrics=_plain(context.metrics),
+            device=context.device,
+            precision=run.recipe.runtime.precision,
+            effective_batch_size=context.effective_batch_size,
+            threads=torch.get_num_threads(),
+            versions=package_versions(),
+            git_commit=git_commit(),
+            command=run.command,
+            started=started.isoformat(timespec="seconds"),
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - clock, 3),
+            peak_memory_bytes=peak_memory(torch.device(context.device)),
+        )
         (partial / "key.json").unlink()
         write_manifest(partial / "manifest.json", manifest)
         replace_folder(partial, run.folder / stage.folder)
@@ -377,8 +401,11 @@ def _locked(run: Run) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise ConcatError(f"The run directory is in use by process {file.read().strip() or '?'}.", file=run.folder,
-                              mend="Wait for it to end, or use another --run directory.") from None
+            raise ConcatError(
+                f"The run directory is in use by process {file.read().strip() or '?'}.",
+                file=run.folder,
+                mend="Wait for it to end, or use another --run directory.",
+            ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

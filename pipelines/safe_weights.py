@@ -27,8 +27,9 @@ def load_weights(path: Path, module: nn.Module, prefix: str = "") -> None:
     mend = "Run the stage that wrote it again with --force."
     try:
         state = load_file(path)
-        module.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in state.items()
-                                if name.startswith(prefix)})
+        module.load_state_dict(
+            {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        )
     except FileNotFoundError:
         raise ConcatError("Weights not found.", file=path, mend=mend) from None
     except (SafetensorError, RuntimeError) as error:

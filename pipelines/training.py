@@ -71,12 +71,16 @@ class Training:
             self.step = int(state["step"])
         except (RuntimeError, KeyError, ValueError, EOFError, OSError, UnpicklingError) as error:
             detail = (str(error).splitlines() or ["it ends too early"])[0]
-            raise CorruptFileError(f"Not a checkpoint of this training: {detail}", file=path,
-                                   mend="Delete it, or use --force, to train from the start.") from error
+            raise CorruptFileError(
+                f"Not a checkpoint of this training: {detail}",
+                file=path,
+                mend="Delete it, or use --force, to train from the start.",
+            ) from error
 
 
-def make_optimiser(groups: list[dict[str, Any]], settings: OptimiserSettings, iterations: int
-                   ) -> tuple[Optimizer, LambdaLR]:
+def make_optimiser(
+    groups: list[dict[str, Any]], settings: OptimiserSettings, iterations: int
+) -> tuple[Optimizer, LambdaLR]:
     """AdamW on `groups` (each with `params` and `lr`) and its schedule over `iterations` steps."""
     optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     factor = {"constant": _constant, "steps": _steps, "one-cycle": _one_cycle}[settings.schedule]
@@ -138,7 +142,7 @@ def train(
                 _step(training, losses, fabric, clip_norm, checkpoint)
                 log.add(losses)
                 if training.step % log_every == 0 or training.step == iterations:
-                    logged = log.write(training.step, training.schedule.get_last_lr()[0])
+                    logged = log.write(training.step, float(training.schedule.get_last_lr()[0]))
                 if after_step:
                     after_step(training.step)
                 if training.step % checkpoint_every == 0 and training.step < iterations:
@@ -154,8 +158,11 @@ def _step(training: Training, losses: Losses, fabric: Fabric, clip_norm: float, 
     if not torch.isfinite(loss):
         values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
         kept = "The last checkpoint is kept" if checkpoint.exists() else "No checkpoint was written yet"
-        raise NonFiniteLossError(f"The loss of step {training.step} is not finite ({values}). {kept}.",
-                                 file=checkpoint, mend="Lower the learning rate, or use precision 32-true.")
+        raise NonFiniteLossError(
+            f"The loss of step {training.step} is not finite ({values}). {kept}.",
+            file=checkpoint,
+            mend="Lower the learning rate, or use precision 32-true.",
+        )
     training.optimiser.zero_grad()
     fabric.backward(loss)
     if clip_norm > 0:

@@ -1,14 +1,14 @@
 """Categories, vocabularies and the guard of the inductive setting.
 
-`split-coco` writes the seen and the unseen part of a vocabulary to two files. Everything before finetuning reads the seen
-file alone; `open_unseen` is the only door to the other one and lets only the stages through that may know the names.
+`split-coco` writes the seen and the unseen part of a vocabulary to two files. Everything before finetuning reads the
+seen file alone; `open_unseen` is the only door to the other one, for the stages that may know its names.
 """
 
 import json
 import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,6 +17,8 @@ from pipelines.files import write_json
 
 SHIPPED = Path(__file__).parent / "vocabularies"
 STAGES_THAT_MAY_OPEN_UNSEEN_NAMES = frozenset({"split-coco", "finetune", "eval"})
+
+Channel = Annotated[int, Field(ge=0, le=255)]
 
 
 class Category(BaseModel):
@@ -27,7 +29,7 @@ class Category(BaseModel):
     id: int = Field(ge=0, lt=2**24)
     name: str = Field(min_length=1)
     isthing: bool
-    color: tuple[int, int, int] = (128, 128, 128)
+    color: tuple[Channel, Channel, Channel] = (128, 128, 128)
     unseen: bool = False
     prompt_names: tuple[str, ...] = ()
 
@@ -93,15 +95,18 @@ class Vocabulary(BaseModel):
         names = list(names)
         unknown = [name for name in names if name not in self.names]
         if unknown or not names:
-            what = f"The unseen list names {unknown[0]!r}, which is no category of {self.name}." if unknown else (
-                "The unseen list names no category.")
+            what = (
+                f"The unseen list names {unknown[0]!r}, which is no category of {self.name}."
+                if unknown
+                else ("The unseen list names no category.")
+            )
             raise ConcatError(what, mend=f"Use names of the vocabulary, such as {', '.join(self.names[:3])}.")
         marked = tuple(c.model_copy(update={"unseen": c.name in names}) for c in self.categories)
         return Vocabulary(name=self.name, categories=marked)
 
 
 def clean_name(name: str) -> str:
-    """A category name as one would say it: suffixes dropped, hyphens to spaces (method.md, "Recipes at paper scale")."""
+    """A category name as one would say it: suffixes dropped, hyphens to spaces."""
     for suffix in ("-merged", "-other", "-stuff"):
         name = name.removesuffix(suffix)
     return {"playingfield": "playing field"}.get(name, name.replace("-", " "))
@@ -142,15 +147,13 @@ def open_seen(path: Path) -> Vocabulary:
     vocabulary = load_vocabulary(str(path))
     for category in vocabulary.categories:
         if category.unseen:
-            raise ProtocolError(f"The seen list holds the unseen category {category.name!r}.", file=path,
-                                mend="Run split-coco again.")
+            raise ProtocolError(
+                f"The seen list holds the unseen category {category.name!r}.", file=path, mend="Run split-coco again."
+            )
     return vocabulary
 
 
-Stage = Literal["split-coco", "precompute", "train-con", "dump-queries", "train-cat", "finetune", "eval"]
-
-
-def open_unseen(path: Path, *, stage: Stage) -> Vocabulary:
+def open_unseen(path: Path, *, stage: str) -> Vocabulary:
     """Reads `split/unseen.json` for a stage that may know unseen names.
 
     Raises:
@@ -170,8 +173,9 @@ def check_names(found: Sequence[str], expected: Sequence[str], *, file: Path, st
     """
     for name in found:
         if name not in expected:
-            raise ProtocolError(f"{file.name} holds {name!r}, which is none of the names {stage} may read.", file=file,
-                                mend=mend)
+            raise ProtocolError(
+                f"{file.name} holds {name!r}, which is none of the names {stage} may read.", file=file, mend=mend
+            )
     if list(found) != list(expected):
         missing = [name for name in expected if name not in found]
         what = f"lacks {missing[0]!r}" if missing else "holds the names in another order or more than once"

@@ -12,7 +12,11 @@ from concat_cli.runs import bring_up_to_date, open_run
 @guarded
 def run(
     recipe: Annotated[str, typer.Argument(help="Shipped recipe or path of a .toml; a run's recipe.toml repeats it.")],
-    run: RunDir, settings: Set = None, seed: Seed = None, device: Device = None, cache: Cache = None,
+    run: RunDir,
+    settings: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    cache: Cache = None,
     debug: Debug = False,
 ) -> None:
     """Run all stages of a recipe that are stale, and none that is fresh."""

@@ -15,14 +15,19 @@ HELP = {
     "precompute": "Cache what CLIP sees: CLS tokens of complete and of masked images, and the seen names' embeddings.",
     "train-con": "CON: train the extractor, its queries aligned with CLIP. Runs precompute first where it must.",
     "dump-queries": "Write all queries of every training image, with their labels, to HDF5.",
-    "train-cat": "CAT: train the generator of vision queries, from the dump alone. Runs dump-queries first where it must.",
+    "train-cat": "CAT: train the generator of queries, from the dump alone. Runs dump-queries first where it must.",
     "finetune": "Finetune the projector on real seen and generated unseen queries; no image is opened.",
     "eval": "Score the validation images, inductive and transductive: predictions, metrics.json, table and panels.",
 }
 NAMES = tuple(HELP)
 SECTIONS = {
-    "split-coco": ("data",), "precompute": ("clip",), "train-con": ("con",), "dump-queries": ("dump",),
-    "train-cat": ("cat",), "finetune": ("finetune",), "eval": ("eval",),
+    "split-coco": ("data",),
+    "precompute": ("clip",),
+    "train-con": ("con",),
+    "dump-queries": ("dump",),
+    "train-cat": ("cat",),
+    "finetune": ("finetune",),
+    "eval": ("eval",),
 }
 
 
@@ -30,8 +35,15 @@ def stage_command(name: str) -> Callable[..., None]:
     """The command of one stage."""
 
     @guarded
-    def command(run: RunDir, settings: Set = None, seed: Seed = None, device: Device = None, cache: Cache = None,
-                force: Force = False, debug: Debug = False) -> None:
+    def command(
+        run: RunDir,
+        settings: Set = None,
+        seed: Seed = None,
+        device: Device = None,
+        cache: Cache = None,
+        force: Force = False,
+        debug: Debug = False,
+    ) -> None:
         opened = open_run(run, cache=cache, settings=settings, seed=seed, device=device)
         bring_up_to_date(opened, name, force=force)
         if name == "eval":

@@ -4,8 +4,15 @@ from pipelines.recipe import Recipe
 from pipelines.runner import Stage
 from pipelines.stages import dump_queries, evaluate, finetune, precompute, render, split, train_cat, train_con
 
-STAGES = (split.STAGE, precompute.STAGE, train_con.STAGE, dump_queries.STAGE, train_cat.STAGE, finetune.STAGE,
-          evaluate.STAGE)
+STAGES = (
+    split.STAGE,
+    precompute.STAGE,
+    train_con.STAGE,
+    dump_queries.STAGE,
+    train_cat.STAGE,
+    finetune.STAGE,
+    evaluate.STAGE,
+)
 
 
 def chain(recipe: Recipe) -> list[Stage]:

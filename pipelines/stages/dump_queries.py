@@ -34,10 +34,20 @@ def execute(context: StageContext) -> None:
         done = shards.done
         for view, name in enumerate(settings.views):
             first = min(max(done - view * len(data), 0), len(data))
-            for extracted in extract(model, data, range(first, len(data)), input=recipe.con.input, device=fabric.device,
-                                     batch_size=settings.batch_size, mirrored=name == "flipped"):
-                shards.add(QueryRow(extracted.sample.image_id, extracted.queries, *assigner(extracted),
-                                    view=int(name == "flipped")))
+            for extracted in extract(
+                model,
+                data,
+                range(first, len(data)),
+                input=recipe.con.input,
+                device=fabric.device,
+                batch_size=settings.batch_size,
+                mirrored=name == "flipped",
+            ):
+                shards.add(
+                    QueryRow(
+                        extracted.sample.image_id, extracted.queries, *assigner(extracted), view=int(name == "flipped")
+                    )
+                )
                 task.advance()
     context.cached["queries"] = folder
     context.device = str(fabric.device)
@@ -50,8 +60,20 @@ def _sources(run: Run) -> dict[str, Path]:
 
 
 STAGE = Stage(
-    name=NAME, folder="dump", version=1, execute=execute, sources=_sources,
-    reads={"split-coco": ("train.json", "seen.json"), "precompute": ("text_seen",), "train-con": ("model.safetensors",)},
-    settings=lambda recipe: {"dump": recipe.dump.that_matter(), "input": recipe.con.input.that_matter(),
-                             "matching": recipe.con.matching.that_matter(),
-                             "precision": recipe.runtime.precision})
+    name=NAME,
+    folder="dump",
+    version=1,
+    execute=execute,
+    sources=_sources,
+    reads={
+        "split-coco": ("train.json", "seen.json"),
+        "precompute": ("text_seen",),
+        "train-con": ("model.safetensors",),
+    },
+    settings=lambda recipe: {
+        "dump": recipe.dump.that_matter(),
+        "input": recipe.con.input.that_matter(),
+        "matching": recipe.con.matching.that_matter(),
+        "precision": recipe.runtime.precision,
+    },
+)

@@ -1,7 +1,7 @@
 """eval: panoptic quality of the inductive and the transductive setting, predictions, table and panels.
 
-The extractor runs once; every increment and every iterate of finetuning rescoreds its queries. Images are done in chunks, each
-written when it is complete, so that an interrupted evaluation goes on with the next one.
+The extractor runs once; every increment and every iterate of finetuning rescores its queries. Images go in chunks,
+each written when complete, so that an interrupted evaluation goes on with the next one.
 """
 
 import csv
@@ -57,8 +57,12 @@ def execute(context: StageContext) -> None:
     seen = open_seen(context.input("seen.json"))
     unseen = open_unseen(context.input("unseen.json"), stage=NAME)
     vocabulary = seen + unseen
-    text = torch.cat([open_text(context.input("text_seen"), seen.names, stage=NAME),
-                      open_text(context.input("text_unseen"), unseen.names, stage=NAME)]).to(fabric.device)
+    text = torch.cat(
+        [
+            open_text(context.input("text_seen"), seen.names, stage=NAME),
+            open_text(context.input("text_unseen"), unseen.names, stage=NAME),
+        ]
+    ).to(fabric.device)
     where = locations_of(context.run)
     data = PanopticFolder(context.input("val.json"), where.val_images, where.val_png, vocabulary)
     extractor = load_extractor(context.input("model.safetensors"), recipe.con, text.shape[1])
@@ -71,11 +75,14 @@ def execute(context: StageContext) -> None:
     with context.reporter.task(NAME, len(data), shards.done) as task:
         for first in range(shards.done, len(data), CHUNK):
             indices, records = range(first, min(first + CHUNK, len(data))), []
-            extracted_images = extract(model, data, indices, input=recipe.con.input, batch_size=settings.batch_size,
-                                       device=fabric.device)
+            extracted_images = extract(
+                model, data, indices, input=recipe.con.input, batch_size=settings.batch_size, device=fabric.device
+            )
             for index, extracted in zip(indices, extracted_images, strict=True):
                 shards.add(QueryRow(extracted.sample.image_id, extracted.queries, *assigner(extracted)))
-                records.append(_record(extracted, data, index, variants, text, vocabulary, recipe, written, context.out))
+                records.append(
+                    _record(extracted, data, index, variants, text, vocabulary, recipe, written, context.out)
+                )
                 task.advance()
             write_json(context.out / "scores" / f"{first // CHUNK:03d}.json", records, indent=None)
     _write_results(context, data, vocabulary, written, variants)
@@ -111,31 +118,56 @@ def _variants(context: StageContext, extractor: Extractor, text_dim: int, device
 
 
 @torch.inference_mode()
-def _record(extracted: Extracted, data: PanopticFolder, index: int, variants: Mapping[str, Variant], text: Tensor,
-            vocabulary: Vocabulary, recipe: Recipe, written: Mapping[str, str], out: Path) -> dict[str, Any]:
+def _record(
+    extracted: Extracted,
+    data: PanopticFolder,
+    index: int,
+    variants: Mapping[str, Variant],
+    text: Tensor,
+    vocabulary: Vocabulary,
+    recipe: Recipe,
+    written: Mapping[str, str],
+    out: Path,
+) -> dict[str, Any]:
     """Scores every variant on one image and writes the predictions of those in `written`."""
     settings, softmax = recipe.eval, recipe.con.matching.classification == "softmax"
     truth_ids, truth_segments = data.truth(index)
     isthing = torch.tensor([category.isthing for category in vocabulary.categories])
     unseen = torch.tensor([category.unseen for category in vocabulary.categories], device=text.device)
     probabilities = [_probabilities(variant, extracted.queries, text, unseen, softmax) for variant in variants.values()]
-    predictions = dict(zip(variants, panoptic_variants(
-        probabilities, extracted.mask_logits, truth_ids.shape, isthing, score_threshold=settings.score_threshold,
-        mask_threshold=settings.mask_threshold, overlap_threshold=settings.overlap_threshold,
-        padding=extracted.padding), strict=True))
+    predictions = dict(
+        zip(
+            variants,
+            panoptic_variants(
+                probabilities,
+                extracted.mask_logits,
+                truth_ids.shape,
+                isthing,
+                score_threshold=settings.score_threshold,
+                mask_threshold=settings.mask_threshold,
+                overlap_threshold=settings.overlap_threshold,
+                padding=extracted.padding,
+            ),
+            strict=True,
+        )
+    )
     name = data.file_name(index)
     scores = {}
     for variant, prediction in predictions.items():
         segments = [PredictedSegment(s.id, vocabulary.categories[s.label].id) for s in prediction.segments]
-        scores[variant] = score_image(truth_ids, truth_segments, prediction.ids, segments,
-                                      categories=set(vocabulary.ids), image=name).to_json()
+        scores[variant] = score_image(
+            truth_ids, truth_segments, prediction.ids, segments, categories=set(vocabulary.ids), image=name
+        ).to_json()
     image_id = extracted.sample.image_id
     annotations = {}
     for setting, variant in written.items():
         png = f"{Path(name).stem}.png"
         write_panoptic_png(out / setting / png, predictions[variant].ids)
-        annotations[setting] = {"image_id": image_id, "file_name": png,
-                                "segments_info": _segments_info(predictions[variant], vocabulary)}
+        annotations[setting] = {
+            "image_id": image_id,
+            "file_name": png,
+            "segments_info": _segments_info(predictions[variant], vocabulary),
+        }
     return {"image_id": image_id, "scores": scores, "annotations": annotations}
 
 
@@ -149,12 +181,25 @@ def _probabilities(variant: Variant, queries: Tensor, text: Tensor, unseen: Tens
 
 
 def _segments_info(prediction: PanopticPrediction, vocabulary: Vocabulary) -> list[dict[str, Any]]:
-    return [{"id": s.id, "category_id": vocabulary.categories[s.label].id, "score": round(s.score, 6), "area": s.area,
-             "iscrowd": 0} for s in prediction.segments]
+    return [
+        {
+            "id": s.id,
+            "category_id": vocabulary.categories[s.label].id,
+            "score": round(s.score, 6),
+            "area": s.area,
+            "iscrowd": 0,
+        }
+        for s in prediction.segments
+    ]
 
 
-def _write_results(context: StageContext, data: PanopticFolder, vocabulary: Vocabulary, written: Mapping[str, str],
-                   variants: Mapping[str, Variant]) -> None:
+def _write_results(
+    context: StageContext,
+    data: PanopticFolder,
+    vocabulary: Vocabulary,
+    written: Mapping[str, str],
+    variants: Mapping[str, Variant],
+) -> None:
     records = [record for path in sorted((context.out / "scores").glob("*.json")) for record in read_json(path)]
     counts = {name: total(ImageScore.from_json(record["scores"][name]) for record in records) for name in variants}
     metrics = _metrics(context.recipe.eval, counts, vocabulary)
@@ -162,18 +207,34 @@ def _write_results(context: StageContext, data: PanopticFolder, vocabulary: Voca
     write_json(context.out / "metrics.json", metrics)
     _write_categories(context.out / "categories.csv", vocabulary, {s: counts[v] for s, v in written.items()})
     for setting in written:
-        write_json(context.out / f"{setting}.json", {
-            "images": data.image_entries(), "annotations": [record["annotations"][setting] for record in records],
-            "categories": [{"id": c.id, "name": c.name, "isthing": int(c.isthing), "supercategory": c.name,
-                            "color": list(c.color)} for c in vocabulary.categories]}, indent=None)
+        write_json(
+            context.out / f"{setting}.json",
+            {
+                "images": data.image_entries(),
+                "annotations": [record["annotations"][setting] for record in records],
+                "categories": [
+                    {
+                        "id": c.id,
+                        "name": c.name,
+                        "isthing": int(c.isthing),
+                        "supercategory": c.name,
+                        "color": list(c.color),
+                    }
+                    for c in vocabulary.categories
+                ],
+            },
+            indent=None,
+        )
     if context.recipe.eval.panels:
         write_panels(context.out, data, vocabulary, context.recipe.eval.panels)
-    context.metrics |= {setting: metrics[setting]["panoptic"]["harmonic"]["pq"]
-                        for setting in ("inductive", "transductive")}
+    context.metrics |= {
+        setting: metrics[setting]["panoptic"]["harmonic"]["pq"] for setting in ("inductive", "transductive")
+    }
 
 
-def _metrics(settings: EvalSettings, counts: Mapping[str, Mapping[int, CategoryCounts]], vocabulary: Vocabulary
-             ) -> dict[str, Any]:
+def _metrics(
+    settings: EvalSettings, counts: Mapping[str, Mapping[int, CategoryCounts]], vocabulary: Vocabulary
+) -> dict[str, Any]:
     """`metrics.json`: every figure of eval, in percent."""
     groups = panoptic_groups(vocabulary)
     scores: dict[str, dict[str, Any]] = {name: {"panoptic": summarise(c, groups)} for name, c in counts.items()}
@@ -211,9 +272,22 @@ def _sources(run: Run) -> dict[str, Path]:
 
 
 STAGE = Stage(
-    name=NAME, folder="eval", version=1, execute=execute, sources=_sources, knows_unseen_names=True,
-    reads={"split-coco": ("val.json", "seen.json", "unseen.json"), "precompute": ("text_seen",),
-           "train-con": ("model.safetensors",), "finetune": ("iterates", "text_unseen")},
-    settings=lambda recipe: {"eval": recipe.eval.that_matter(), "input": recipe.con.input.that_matter(),
-                             "con": recipe.con.segmentor.that_matter() | recipe.con.classifier.that_matter(),
-                             "precision": recipe.runtime.precision})
+    name=NAME,
+    folder="eval",
+    version=1,
+    execute=execute,
+    sources=_sources,
+    knows_unseen_names=True,
+    reads={
+        "split-coco": ("val.json", "seen.json", "unseen.json"),
+        "precompute": ("text_seen",),
+        "train-con": ("model.safetensors",),
+        "finetune": ("iterates", "text_unseen"),
+    },
+    settings=lambda recipe: {
+        "eval": recipe.eval.that_matter(),
+        "input": recipe.con.input.that_matter(),
+        "con": recipe.con.segmentor.that_matter() | recipe.con.classifier.that_matter(),
+        "precision": recipe.runtime.precision,
+    },
+)

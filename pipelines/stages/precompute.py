@@ -25,8 +25,9 @@ def execute(context: StageContext) -> None:
     data = PanopticFolder(context.input("train.json"), where.images, where.png, seen)
     clip = load_clip(recipe.clip, device)
     content = f"{listing_hash(where.images)} {listing_hash(where.png)}"
-    context.cached["images"] = fill_store(context.run.cache / "clip", data, clip, recipe.clip, context.reporter,
-                                          content=content)
+    context.cached["images"] = fill_store(
+        context.run.cache / "clip", data, clip, recipe.clip, context.reporter, content=content
+    )
     context.device = str(device)
     context.notes |= {"clip": clip.describe(), "images": len(data)}
 
@@ -36,11 +37,19 @@ def _sources(run: Run) -> dict[str, Path]:
     sources = {"train images": where.images, "train png": where.png}
     if clip.model == "micrococo":
         return sources | {"clip config": MICRO_CONFIG, "clip weights": MICRO_WEIGHTS}
-    return sources | {name: Path(value) for name, value in (("clip config", clip.model), ("clip weights", clip.pretrained))
-                      if Path(value).suffix}
+    return sources | {
+        name: Path(value)
+        for name, value in (("clip config", clip.model), ("clip weights", clip.pretrained))
+        if Path(value).suffix
+    }
 
 
 STAGE = Stage(
-    name=NAME, folder="precompute", version=1, execute=execute, sources=_sources,
+    name=NAME,
+    folder="precompute",
+    version=1,
+    execute=execute,
+    sources=_sources,
     reads={"split-coco": ("train.json", "seen.json", "text_seen.npy")},
-    settings=lambda recipe: {"clip": recipe.clip.that_matter()})
+    settings=lambda recipe: {"clip": recipe.clip.that_matter()},
+)

@@ -21,12 +21,27 @@ def execute(context: StageContext) -> None:
     total = settings.train + settings.val + settings.tune
     if not root.exists():
         with context.reporter.task("render", total) as task:
-            make_micrococo(root, train=settings.train, val=settings.val, tune=settings.tune, size=settings.size,
-                           seed=settings.seed, workers=os.cpu_count() or 1, progress=task.advance)
+            make_micrococo(
+                root,
+                train=settings.train,
+                val=settings.val,
+                tune=settings.tune,
+                size=settings.size,
+                seed=settings.seed,
+                workers=os.cpu_count() or 1,
+                progress=task.advance,
+            )
     context.cached["annotations"] = root / "annotations"
     context.notes["images"] = total
 
 
 STAGE = Stage(
-    name="make-micrococo", folder="data", version=VERSION, reads={}, sources=lambda _: {}, execute=execute,
-    settings=lambda recipe: recipe.data.micrococo.model_dump(exclude={"evaluate_on"}), knows_unseen_names=True)
+    name="make-micrococo",
+    folder="data",
+    version=VERSION,
+    reads={},
+    sources=lambda _: {},
+    execute=execute,
+    settings=lambda recipe: recipe.data.micrococo.model_dump(exclude={"evaluate_on"}),
+    knows_unseen_names=True,
+)

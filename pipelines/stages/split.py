@@ -1,7 +1,7 @@
 """split-coco: the seen-only training list, the validation list, the two halves of the vocabulary, counts and pictures.
 
-The only stage before finetuning that knows the unseen categories: their ids decide which images are dropped (ZPS), their
-names go into a file of their own.
+The only stage before finetuning that knows the unseen categories: their ids decide which images are dropped (ZPS),
+their names go into a file of their own.
 """
 
 import csv
@@ -17,10 +17,12 @@ from pipelines.data.locations import Locations
 from pipelines.data.split import CategoryTotals, SplitResult, split_panoptic
 from pipelines.errors import ConcatError
 from pipelines.files import atomic_path
-from pipelines.panels import LabelledSegment, contact_sheet, overlay, save_png
+from pipelines.overlay import Picture
+from pipelines.panels import contact_sheet, save_png
 from pipelines.recipe import Recipe
 from pipelines.runner import Run, Stage, StageContext
 from pipelines.segmentors.origin import check_training_labels, read_origin
+from pipelines.stages.panels import truth_overlay
 from pipelines.stages.render import locations_of
 from pipelines.vocabulary import SHIPPED, Vocabulary, load_vocabulary, write_part
 
@@ -52,20 +54,27 @@ def execute(context: StageContext) -> None:
     for data, part, name in ((train, vocabulary.seen, "overlay_train.png"), (val, vocabulary, "overlay_val.png")):
         save_png(out / name, contact_sheet(list(_tiles(data, part))))
     context.notes |= {
-        "images_kept": result.kept, "images_dropped": len(result.dropped), "seen": len(vocabulary.seen),
-        "unseen": len(vocabulary.unseen), "backbone": origin.model_dump(mode="json"),
-        "validates_on_training_images": where.validates_on_training_images}
+        "images_kept": result.kept,
+        "images_dropped": len(result.dropped),
+        "seen": len(vocabulary.seen),
+        "unseen": len(vocabulary.unseen),
+        "backbone": origin.model_dump(mode="json"),
+        "validates_on_training_images": where.validates_on_training_images,
+    }
     context.reporter.say(
-        f"kept {result.kept} training images, dropped {len(result.dropped)} with unseen pixels; counts.csv, dropped.csv "
-        f"and overlay_train.png in {context.run.folder / 'split'} say which and why")
+        f"kept {result.kept} training images, dropped {len(result.dropped)} with unseen pixels; counts.csv, "
+        f"dropped.csv and overlay_train.png in {context.run.folder / 'split'} say which and why"
+    )
 
 
 def _vocabulary(recipe: Recipe) -> Vocabulary:
     vocabulary = load_vocabulary(recipe.data.vocabulary)
     vocabulary = vocabulary.with_unseen(recipe.data.unseen) if recipe.data.unseen else vocabulary
     if not len(vocabulary.unseen) or not len(vocabulary.seen):
-        raise ConcatError(f"The vocabulary {vocabulary.name} marks {'all' if len(vocabulary.unseen) else 'no'} categories "
-                          "as unseen.", mend="Name some, but not all, with --unseen.")
+        raise ConcatError(
+            f"The vocabulary {vocabulary.name} marks {'all' if len(vocabulary.unseen) else 'no'} categories as unseen.",
+            mend="Name some, but not all, with --unseen.",
+        )
     return vocabulary
 
 
@@ -87,16 +96,28 @@ def _write_counts(path: Path, vocabulary: Vocabulary, result: SplitResult) -> No
     rows = []
     for category in vocabulary.categories:
         totals = [result.before.get(category.id, CategoryTotals()), result.after.get(category.id, CategoryTotals())]
-        rows.append([category.id, category.name, int(category.isthing), int(category.unseen),
-                     *(getattr(total, column) for total in totals for column in columns)])
+        rows.append(
+            [
+                category.id,
+                category.name,
+                int(category.isthing),
+                int(category.unseen),
+                *(getattr(total, column) for total in totals for column in columns),
+            ]
+        )
     _write_csv(path, header, rows)
 
 
 def _write_dropped(path: Path, vocabulary: Vocabulary, result: SplitResult) -> None:
     name_of = {category.id: category.name for category in vocabulary.categories}
-    _write_csv(path, ["image_id", "file_name", "unseen categories"],
-               ([image.image_id, image.file_name, "; ".join(name_of[i] for i in image.category_ids)]
-                for image in result.dropped))
+    _write_csv(
+        path,
+        ["image_id", "file_name", "unseen categories"],
+        (
+            [image.image_id, image.file_name, "; ".join(name_of[i] for i in image.category_ids)]
+            for image in result.dropped
+        ),
+    )
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -106,30 +127,36 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
         writer.writerows(rows)
 
 
-def _tiles(data: PanopticFolder, vocabulary: Vocabulary) -> Iterable[tuple[str, np.ndarray]]:
+def _tiles(data: PanopticFolder, vocabulary: Vocabulary) -> Iterable[tuple[str, Picture]]:
     """Overlays of images spread evenly over a list, titled with their file names."""
-    index_of = vocabulary.index_of()
-    for index in np.unique(np.linspace(0, len(data) - 1, min(TILES, len(data))).astype(int)):
-        sample, (ids, segments) = data.sample(int(index)), data.truth(int(index))
-        labelled = [LabelledSegment(
-            id=s.id, name=(c := vocabulary.categories[index_of[s.category_id]]).name, color=c.color, unseen=c.unseen,
-            isthing=c.isthing) for s in segments]
-        yield data.file_name(int(index)), overlay(sample.image.permute(1, 2, 0).numpy(), ids, labelled)
+    for index in np.unique(np.linspace(0, len(data) - 1, min(TILES, len(data))).astype(int)).tolist():
+        yield data.file_name(index), truth_overlay(data, index, vocabulary)
 
 
 def _sources(run: Run) -> dict[str, Path]:
     where, recipe = locations_of(run), run.recipe
     vocabulary = Path(recipe.data.vocabulary)
-    sources = {"annotations": where.annotations, "val annotations": where.val_annotations,
-               "vocabulary": vocabulary if vocabulary.suffix else SHIPPED / f"{vocabulary}.toml"}
+    sources = {
+        "annotations": where.annotations,
+        "val annotations": where.val_annotations,
+        "vocabulary": vocabulary if vocabulary.suffix else SHIPPED / f"{vocabulary}.toml",
+    }
     if recipe.clip.text_embeddings:
         sources |= {"text embeddings": Path(recipe.clip.text_embeddings), "text names": Path(recipe.clip.text_names)}
     return sources
 
 
 STAGE = Stage(
-    name="split-coco", folder="split", version=1, execute=execute, sources=_sources, knows_unseen_names=True,
+    name="split-coco",
+    folder="split",
+    version=1,
+    execute=execute,
+    sources=_sources,
+    knows_unseen_names=True,
     reads={"make-micrococo": ("annotations",)},
     settings=lambda recipe: {
-        "unseen": recipe.data.unseen, "backbone": recipe.con.segmentor.backbone,
-        "backbone_weights": recipe.con.segmentor.backbone_weights})
+        "unseen": recipe.data.unseen,
+        "backbone": recipe.con.segmentor.backbone,
+        "backbone_weights": recipe.con.segmentor.backbone_weights,
+    },
+)

@@ -46,18 +46,33 @@ def execute(context: StageContext) -> None:
         return cat_losses(module, head, batch.to(fabric.device), text, settings, recipe, noise)
 
     context.metrics |= train(
-        training, _batches(dump, settings, recipe.seed, training.step), losses_of, fabric=fabric, folder=context.out,
-        iterations=settings.iterations, clip_norm=settings.optimiser.clip_norm,
-        checkpoint_every=settings.checkpoint_every, log_every=settings.log_every, reporter=context.reporter,
-        description=NAME)
+        training,
+        _batches(dump, settings, recipe.seed, training.step),
+        losses_of,
+        fabric=fabric,
+        folder=context.out,
+        iterations=settings.iterations,
+        clip_norm=settings.optimiser.clip_norm,
+        checkpoint_every=settings.checkpoint_every,
+        log_every=settings.log_every,
+        reporter=context.reporter,
+        description=NAME,
+    )
     save_weights(context.out / "generator.safetensors", generator)
     remove(checkpoint)
     context.device, context.effective_batch_size = str(fabric.device), settings.batch_images
     context.notes |= {"matched_queries": int(dump.matched.sum()), "unmatched_queries": int((~dump.matched).sum())}
 
 
-def cat_losses(generator: nn.Module, head: nn.Module, batch: QueryBatch, text: Tensor, settings: CatSettings,
-               recipe: Recipe, noise: torch.Generator) -> Losses:
+def cat_losses(
+    generator: nn.Module,
+    head: nn.Module,
+    batch: QueryBatch,
+    text: Tensor,
+    settings: CatSettings,
+    recipe: Recipe,
+    noise: torch.Generator,
+) -> Losses:
     """The weighted terms of L_2 (eq. 12) on the matched queries of a batch of images.
 
     Args:
@@ -72,14 +87,23 @@ def cat_losses(generator: nn.Module, head: nn.Module, batch: QueryBatch, text: T
     if settings.query_contrast:
         rest = ~batch.matched if settings.unmatched_negatives else None
         losses["contrast"] = settings.contrast_weight * query_contrast(
-            made.generated, real, image_index,
-            None if rest is None else batch.queries[rest], None if rest is None else batch.image_index[rest],
-            temperature=settings.contrast_temperature, negatives=settings.contrast_negatives)
+            made.generated,
+            real,
+            image_index,
+            None if rest is None else batch.queries[rest],
+            None if rest is None else batch.image_index[rest],
+            temperature=settings.contrast_temperature,
+            negatives=settings.contrast_negatives,
+        )
     if settings.semantic_supervision:
         matching = recipe.con.matching
         losses["supervision"] = settings.supervision_weight * classification_focal(
-            head(made.generated, text)[1], labels, alpha=matching.focal_alpha, gamma=matching.focal_gamma,
-            normaliser=len(labels))
+            head(made.generated, text)[1],
+            labels,
+            alpha=matching.focal_alpha,
+            gamma=matching.focal_gamma,
+            normaliser=len(labels),
+        )
     return losses
 
 
@@ -99,8 +123,20 @@ def _groups(generator: nn.Module, settings: CatSettings) -> list[dict[str, objec
 
 
 STAGE = Stage(
-    name=NAME, folder="cat", version=1, execute=execute, sources=lambda _: {},
-    reads={"split-coco": ("seen.json",), "precompute": ("text_seen",), "train-con": ("model.safetensors",),
-           "dump-queries": ("queries",)},
-    settings=lambda recipe: {"cat": recipe.cat.that_matter(), "classifier": recipe.con.classifier.that_matter(),
-                             "focal": [recipe.con.matching.focal_alpha, recipe.con.matching.focal_gamma]})
+    name=NAME,
+    folder="cat",
+    version=1,
+    execute=execute,
+    sources=lambda _: {},
+    reads={
+        "split-coco": ("seen.json",),
+        "precompute": ("text_seen",),
+        "train-con": ("model.safetensors",),
+        "dump-queries": ("queries",),
+    },
+    settings=lambda recipe: {
+        "cat": recipe.cat.that_matter(),
+        "classifier": recipe.con.classifier.that_matter(),
+        "focal": [recipe.con.matching.focal_alpha, recipe.con.matching.focal_gamma],
+    },
+)

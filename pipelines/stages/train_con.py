@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader
@@ -47,8 +46,12 @@ def execute(context: StageContext) -> None:
     extractor = Extractor(settings, text.shape[1], load_backbone=True)
     bank = TokenBank(settings.cga.bank_size, text.shape[1]).to(fabric.device)
     rates = settings.optimiser
-    groups = parameter_groups(extractor, learning_rate=rates.learning_rate, backbone_factor=rates.backbone_factor,
-                              weight_decay=rates.weight_decay)
+    groups = parameter_groups(
+        extractor,
+        learning_rate=rates.learning_rate,
+        backbone_factor=rates.backbone_factor,
+        weight_decay=rates.weight_decay,
+    )
     optimiser, schedule = make_optimiser(groups, rates, settings.iterations)
     model, optimiser = fabric.setup(extractor, optimiser)
     parameters = [p for p in extractor.parameters() if p.requires_grad]
@@ -63,24 +66,48 @@ def execute(context: StageContext) -> None:
         return losses(step, model(images), extractor, samples)
 
     context.metrics |= train(
-        training, _batches(data, recipe, fabric, training.step), losses_of, fabric=fabric, folder=context.out,
-        iterations=settings.iterations, clip_norm=rates.clip_norm, checkpoint_every=settings.checkpoint_every,
-        log_every=settings.log_every, reporter=context.reporter, description=NAME)
+        training,
+        _batches(data, recipe, training.step),
+        losses_of,
+        fabric=fabric,
+        folder=context.out,
+        iterations=settings.iterations,
+        clip_norm=rates.clip_norm,
+        checkpoint_every=settings.checkpoint_every,
+        log_every=settings.log_every,
+        reporter=context.reporter,
+        description=NAME,
+    )
     save_weights(context.out / "model.safetensors", extractor)
     remove(checkpoint)
     context.device, context.effective_batch_size = str(fabric.device), settings.batch_size
     origin = read_origin(settings.segmentor.backbone, settings.segmentor.backbone_weights)
-    context.notes |= {"images": len(data), "parameters": sum(p.numel() for p in parameters),
-                      "backbone": origin.model_dump(mode="json")}
+    context.notes |= {
+        "images": len(data),
+        "parameters": sum(p.numel() for p in parameters),
+        "backbone": origin.model_dump(mode="json"),
+    }
 
 
-def _batches(data: PanopticFolder, recipe: Recipe, fabric: Fabric, first_step: int) -> Iterator[list[Sample]]:
+def _batches(data: PanopticFolder, recipe: Recipe, first_step: int) -> Iterator[list[Sample]]:
     """The batches of the steps still to come; their content derives from seed, step and image id alone."""
     settings = recipe.con
-    steps = StepBatches(data, batch_size=settings.batch_size, first_step=first_step, iterations=settings.iterations,
-                        seed=derive_seed(recipe.seed, NAME, "data"), transform=train_transform(settings.input))
-    loader = DataLoader(steps, batch_size=None, num_workers=recipe.runtime.workers, collate_fn=_as_is,
-                        pin_memory=False, prefetch_factor=4 if recipe.runtime.workers else None)
+    steps = StepBatches(
+        data,
+        batch_size=settings.batch_size,
+        first_step=first_step,
+        iterations=settings.iterations,
+        seed=derive_seed(recipe.seed, NAME, "data"),
+        transform=train_transform(settings.input),
+    )
+    loader = DataLoader(
+        steps,
+        batch_size=None,
+        num_workers=recipe.runtime.workers,
+        collate_fn=_as_is,
+        pin_memory=False,
+        prefetch_factor=4 if recipe.runtime.workers else None,
+    )
     return iter(loader)
 
 
@@ -106,9 +133,13 @@ class ConLosses:
         logits = [self._classify(extractor.head.classifier, queries) for queries in semantic]  # L × (B×K×N)
         points = torch.Generator().manual_seed(derive_seed(self.seed, NAME, "points", step))
         losses, assignment = self.matching(
-            logits, output.mask_logits, masks=[s.masks.to(device) for s in samples],
-            labels=[s.labels.to(device) for s in samples], ignore=[s.ignore.to(device) for s in samples],
-            generator=points)
+            logits,
+            output.mask_logits,
+            masks=[s.masks.to(device) for s in samples],
+            labels=[s.labels.to(device) for s in samples],
+            ignore=[s.ignore.to(device) for s in samples],
+            generator=points,
+        )
         if self.settings.cga.weight > 0:
             losses["cga"] = self.settings.cga.weight * self._global(semantic[-1], assignment, samples)
         if self.settings.cia.weight > 0:
@@ -125,8 +156,15 @@ class ConLosses:
         cls_tokens = normalize(cls_tokens.to(semantic), dim=-1)  # B×C
         matched = torch.zeros(semantic.shape[:2], dtype=torch.bool, device=semantic.device)
         matched[assignment.image, assignment.query] = True
-        loss = global_alignment(semantic, cls_tokens, matched, self.bank.tokens, gamma=cga.gamma,
-                                enhancement=cga.enhancement, temperature=cga.temperature)
+        loss = global_alignment(
+            semantic,
+            cls_tokens,
+            matched,
+            self.bank.tokens,
+            gamma=cga.gamma,
+            enhancement=cga.enhancement,
+            temperature=cga.temperature,
+        )
         self.bank.push(cls_tokens)
         return loss
 
@@ -136,8 +174,9 @@ class ConLosses:
         first = torch.tensor([0, *(len(t) for t in per_image)]).cumsum(0).to(assignment.segment.device)
         tokens = torch.cat(per_image).to(semantic)[first[assignment.image] + assignment.segment]  # M×C
         matched = semantic[assignment.image, assignment.query]  # M×C
-        return instance_alignment(matched, tokens, assignment.image, temperature=cia.temperature,
-                                  negatives=cia.negatives)
+        return instance_alignment(
+            matched, tokens, assignment.image, temperature=cia.temperature, negatives=cia.negatives
+        )
 
 
 def _sources(run: Run) -> dict[str, Path]:
@@ -147,6 +186,11 @@ def _sources(run: Run) -> dict[str, Path]:
 
 
 STAGE = Stage(
-    name=NAME, folder="con", version=1, execute=execute, sources=_sources,
+    name=NAME,
+    folder="con",
+    version=1,
+    execute=execute,
+    sources=_sources,
     reads={"split-coco": ("train.json", "seen.json"), "precompute": ("images", "text_seen")},
-    settings=lambda recipe: {"con": recipe.con.that_matter(), "precision": recipe.runtime.precision})
+    settings=lambda recipe: {"con": recipe.con.that_matter(), "precision": recipe.runtime.precision},
+)
