@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from pipelines.clip.micro_views import SegmentView, segment_views
+from pipelines.clip.prompts import PROMPTS
 from pipelines.data.micrococo_render import render_scene, scene_rng
 from pipelines.data.micrococo_world import MICROCOCO_CATEGORIES
 
@@ -19,9 +20,6 @@ MODEL_NAME: Final = "micrococo-clip"
 HOME: Final = Path(__file__).parent / "micro"
 CONFIG: Final = HOME / f"{MODEL_NAME}.json"
 WEIGHTS: Final = HOME / f"{MODEL_NAME}.safetensors"
-PROMPTS: Final = ("{}", "a photo of a {}", "a picture of a {}", "a rendering of a {}")
-CROP_MARGIN: Final = 2
-"""Black px round a segment's box in the crops that are measured (training draws 0 to 6)."""
 
 Table = dict[str, dict[str, float]]
 """Accuracy by view ("crop", "full"), then by group ("seen things", "unseen things", "seen stuff", "unseen stuff")."""
@@ -58,7 +56,7 @@ def check_views(clip: MicroClip, *, scenes: int, seed: int) -> CheckViews:
     """Both views of every segment (crowds aside) of scenes that no training stage and no data set draws."""
     views: list[SegmentView] = []
     for index in range(scenes):
-        views += segment_views(render_scene(scene_rng(seed, "clip-check", index)), margin=CROP_MARGIN)
+        views += segment_views(render_scene(scene_rng(seed, "clip-check", index)))
     return CheckViews(
         pixels=torch.stack([clip.preprocess(view.image) for view in views]),
         categories=torch.tensor([view.category for view in views]),
@@ -68,9 +66,9 @@ def check_views(clip: MicroClip, *, scenes: int, seed: int) -> CheckViews:
 
 @torch.no_grad()
 def class_embeddings(clip: MicroClip) -> Tensor:
-    """(36, C) unit vectors: the mean over `PROMPTS` of every category's unit text embedding, normalised again."""
+    """(36, C) unit vectors: the mean over the prompts of every category's unit text embedding, normalised again."""
     names = [category.name for category in MICROCOCO_CATEGORIES]
-    texts = [clip.tokenize([prompt.format(name) for name in names]) for prompt in PROMPTS]
+    texts = [clip.tokenize([prompt.format(name) for name in names]) for prompt in PROMPTS["micrococo"]]
     embeddings = torch.stack([clip.model.encode_text(text, normalize=True) for text in texts])
     return F.normalize(embeddings.mean(0), dim=-1)
 

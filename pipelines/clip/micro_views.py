@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
+from pipelines.clip.masked import masked_image
 from pipelines.data.micrococo_render import Scene
 
 ViewKind = Literal["full", "crop"]
 """`full`: the whole frame, `crop`: the square about the segment; both black outside the segment."""
+_BLACK: Final = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,7 @@ def segment_views(
         if crowd and not crowds:
             continue
         mask = scene.segments == segment
-        masked = scene.image * mask[..., None]
-        yield SegmentView(Image.fromarray(masked), category, "full")
+        full, crop = (masked_image(scene.image, mask, masked=kind, fill=_BLACK) for kind in get_args(ViewKind))
         around = margin if rng is None else int(rng.integers(margin + 1))
-        yield SegmentView(Image.fromarray(_square_crop(masked, mask, around)), category, "crop")
-
-
-def _square_crop(masked: NDArray[np.uint8], mask: NDArray[np.bool_], margin: int) -> NDArray[np.uint8]:
-    """(L, L, 3): the mask's box in the middle of a black square, L = longer side + 2 margins px."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = masked[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    height, width = box.shape[:2]
-    side = max(height, width) + 2 * margin
-    square = np.zeros((side, side, 3), np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = box
-    return square
+        yield SegmentView(full, category, "full")
+        yield SegmentView(ImageOps.expand(crop, around, _BLACK), category, "crop")

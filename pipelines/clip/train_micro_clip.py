@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from pipelines.clip.micro_accuracy import (
     CONFIG,
     MODEL_NAME,
-    PROMPTS,
     CheckViews,
     MicroClip,
     Table,
@@ -36,6 +35,7 @@ from pipelines.clip.micro_accuracy import (
     text_cosines,
 )
 from pipelines.clip.micro_views import segment_views
+from pipelines.clip.prompts import PROMPTS as PROMPT_SETS
 from pipelines.data.micrococo_render import Scene, render_scene, scene_rng
 from pipelines.data.micrococo_turns import WAYS, turned
 from pipelines.data.micrococo_world import MICROCOCO_CATEGORIES
@@ -44,6 +44,8 @@ from pipelines.files import atomic_path, write_json
 SIDE: Final = 48
 """Input side of the image tower, px."""
 MAX_CROP_MARGIN: Final = 6
+"""Black px round a segment's box in training crops are drawn from 0 to this; the crops that are measured have none."""
+PROMPTS: Final = PROMPT_SETS["micrococo"]
 # OpenAI's statistics, which open_clip's own preprocessing takes when a config names none.
 _MEAN: Final = torch.tensor((0.48145466, 0.4578275, 0.40821073)).view(1, 3, 1, 1)
 _STD: Final = torch.tensor((0.26862954, 0.26130258, 0.27577711)).view(1, 3, 1, 1)
@@ -325,7 +327,9 @@ def save_weights(model: nn.Module, tokens: TokenTable, settings: MicroClipSettin
     halves = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
     contiguous = {name: value.contiguous() for name, value in halves.items()}
     with atomic_path(out / f"{MODEL_NAME}.safetensors") as path:
-        save_file(contiguous, path, metadata={"format": "pt", "trained_by": "pipelines.clip.train_micro_clip"})
+        save_file(
+            contiguous, path, metadata={"format": "pt"}
+        )  # one key: with more, their order in the file is by chance
     if out.resolve() != CONFIG.parent.resolve():
         (out / CONFIG.name).write_bytes(CONFIG.read_bytes())
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 import timm
@@ -36,9 +36,12 @@ IMAGE_STD: Final = (0.229, 0.224, 0.225)
 """ImageNet's statistics, as the extractor normalises with."""
 SIDE: Final = 48
 """Side of the windows that are classified, px."""
-_MARGINS: Final = (2, 10)  # context px round a segment's box
-_JITTER: Final = 6  # px by which a native window misses the segment's middle
+_MARGINS: Final = (2, 9)  # context px round a thing's box; from, below
+_GROUND_SIDES: Final = (24, SIDE + 1)  # px of a ground that a context window shows; from, below
+_GROUND_TRIES: Final = 8
+_JITTER: Final = 4  # px by which a window may miss a thing's middle
 
+Pixel = TypeVar("Pixel", np.uint8, np.bool_)
 Stream = Literal["backbone-train", "backbone-check"]
 
 
@@ -92,28 +95,38 @@ def render_windows(stream: Stream, *, scenes: int, seed: int) -> Windows:
 
 
 def _native_window(scene: Scene, segment: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(48, 48, 3) at the image's own scale: about a thing's middle, or about any pixel of a ground."""
-    rows, columns = np.nonzero(scene.segments == segment)
-    if MICROCOCO_CATEGORIES[scene.categories[segment]].isthing:
-        y, x = (rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2
-    else:
-        pixel = rng.integers(len(rows))
-        y, x = rows[pixel], columns[pixel]
-    jitter = rng.integers(-_JITTER, _JITTER + 1, 2)
-    return _window(scene.image, int(y + jitter[0]), int(x + jitter[1]), SIDE)
+    """(48, 48, 3) at the image's own scale."""
+    return _window(scene.image, *_anchor(scene, segment, SIDE, rng), SIDE)
 
 
 def _context_window(scene: Scene, segment: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(48, 48, 3) resized from the square about the segment's box and a margin, with all that lies in it."""
-    rows, columns = np.nonzero(scene.segments == segment)
-    extent = max(np.ptp(rows), np.ptp(columns)) + 1 + 2 * int(rng.integers(_MARGINS[0], _MARGINS[1] + 1))
-    y, x = (rows.min() + rows.max()) // 2, (columns.min() + columns.max()) // 2
-    window = _window(scene.image, int(y), int(x), min(int(extent), len(scene.image)))
+    """(48, 48, 3) resized from a square about a thing with its surroundings, or from a small square of a ground."""
+    if MICROCOCO_CATEGORIES[scene.categories[segment]].isthing:
+        extent = max(int(np.ptp(axis)) + 1 for axis in np.nonzero(scene.segments == segment))
+        side = min(extent + 2 * int(rng.integers(*_MARGINS)), len(scene.image))
+    else:
+        side = int(rng.integers(*_GROUND_SIDES))
+    window = _window(scene.image, *_anchor(scene, segment, side, rng), side)
     return np.asarray(Image.fromarray(window).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
-def _window(image: NDArray[np.uint8], y: int, x: int, side: int) -> NDArray[np.uint8]:
-    """(side, side, 3) about (y, x), moved inwards where it would leave the image."""
+def _anchor(scene: Scene, segment: int, side: int, rng: np.random.Generator) -> tuple[int, int]:
+    """(y, x) of a window: near a thing's middle, or at that of some of a ground's pixels about which it shows most.
+
+    A window about any pixel of a ground shows its neighbours as much; then the label would be a guess.
+    """
+    mask = scene.segments == segment
+    rows, columns = np.nonzero(mask)
+    if MICROCOCO_CATEGORIES[scene.categories[segment]].isthing:
+        jitter = rng.integers(-_JITTER, _JITTER + 1, 2)
+        return int((rows.min() + rows.max()) // 2 + jitter[0]), int((columns.min() + columns.max()) // 2 + jitter[1])
+    tried = [(int(rows[k]), int(columns[k])) for k in rng.integers(len(rows), size=_GROUND_TRIES)]
+    shown = [int(_window(mask, y, x, side).sum()) for y, x in tried]
+    return tried[int(np.argmax(shown))]
+
+
+def _window(image: NDArray[Pixel], y: int, x: int, side: int) -> NDArray[Pixel]:
+    """(side, side, …) about (y, x), moved inwards where it would leave the image."""
     top = min(max(y - side // 2, 0), image.shape[0] - side)
     left = min(max(x - side // 2, 0), image.shape[1] - side)
     return image[top : top + side, left : left + side]
