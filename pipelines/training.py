@@ -30,12 +30,12 @@ class Training:
 
     Attributes:
         modules: by name; what trains and what only has buffers (the token bank).
-        parameters: those clipped together.
+        model: what trains, as fabric set it up; its gradients are clipped together.
         optimiser, schedule: one of each.
     """
 
     modules: dict[str, nn.Module]
-    parameters: list[nn.Parameter]
+    model: nn.Module
     optimiser: Optimizer
     schedule: LambdaLR
     step: int = 0
@@ -165,8 +165,8 @@ def _step(training: Training, losses: Losses, fabric: Fabric, clip_norm: float, 
         )
     training.optimiser.zero_grad()
     fabric.backward(loss)
-    if clip_norm > 0:
-        torch.nn.utils.clip_grad_norm_(training.parameters, clip_norm)
+    if clip_norm > 0:  # by fabric, which first takes the loss scale of 16-mixed out of the gradients
+        fabric.clip_gradients(training.model, training.optimiser, max_norm=clip_norm, error_if_nonfinite=False)
     training.optimiser.step()
     training.schedule.step()
     training.step += 1

@@ -50,7 +50,7 @@ def execute(context: StageContext) -> None:
         [{"params": parameters, "lr": settings.optimiser.learning_rate}], settings.optimiser, settings.iterations
     )
     module, optimiser = fabric.setup(trained, optimiser)
-    training = Training({"projector": trained}, parameters, optimiser, schedule)
+    training = Training({"projector": trained}, module, optimiser, schedule)
     iterates, checkpoint = context.out / "iterates", context.out / "checkpoint.pt"
     if checkpoint.exists():
         training.load(checkpoint)

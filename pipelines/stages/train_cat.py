@@ -36,7 +36,7 @@ def execute(context: StageContext) -> None:
     generator = build_generator(settings, query_dim=dump.dim, text_dim=text.shape[1])
     optimiser, schedule = make_optimiser(_groups(generator, settings), settings.optimiser, settings.iterations)
     module, optimiser = fabric.setup(generator, optimiser)
-    training = Training({"generator": generator}, list(generator.parameters()), optimiser, schedule)
+    training = Training({"generator": generator}, module, optimiser, schedule)
     checkpoint = context.out / "checkpoint.pt"
     if checkpoint.exists():
         training.load(checkpoint)

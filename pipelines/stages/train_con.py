@@ -54,8 +54,7 @@ def execute(context: StageContext) -> None:
     )
     optimiser, schedule = make_optimiser(groups, rates, settings.iterations)
     model, optimiser = fabric.setup(extractor, optimiser)
-    parameters = [p for p in extractor.parameters() if p.requires_grad]
-    training = Training({"extractor": extractor, "bank": bank}, parameters, optimiser, schedule)
+    training = Training({"extractor": extractor, "bank": bank}, model, optimiser, schedule)
     checkpoint = context.out / "checkpoint.pt"
     if checkpoint.exists():
         training.load(checkpoint)
@@ -84,7 +83,7 @@ def execute(context: StageContext) -> None:
     origin = read_origin(settings.segmentor.backbone, settings.segmentor.backbone_weights)
     context.notes |= {
         "images": len(data),
-        "parameters": sum(p.numel() for p in parameters),
+        "parameters": sum(p.numel() for p in extractor.parameters() if p.requires_grad),
         "backbone": origin.model_dump(mode="json"),
     }
 

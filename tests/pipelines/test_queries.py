@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -104,15 +105,14 @@ def test_a_killed_process_loses_no_finished_shard(tmp_path: Path) -> None:
         import os, signal, sys
         sys.path[:0] = [{str(Path(__file__).parents[2])!r}, {str(Path(__file__).parent)!r}]
         from pathlib import Path
-        import h5py
         from test_queries import write
-        create, calls = h5py.Group.create_dataset, [0]
-        def killed_within_the_third_shard(*args, **kwargs):
+        fsync, calls = os.fsync, [0]
+        def killed_before_the_third_shard_is_renamed(file):
             calls[0] += 1
-            if calls[0] == 12:
+            if calls[0] == 3:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return create(*args, **kwargs)
-        h5py.Group.create_dataset = killed_within_the_third_shard
+            fsync(file)
+        os.fsync = killed_before_the_third_shard_is_renamed
         write(Path({str(tmp_path / "b")!r}), 10, 3)
         """)
     assert subprocess.run([sys.executable, "-c", script]).returncode == -9
@@ -224,14 +224,17 @@ def test_a_planted_unseen_name_is_an_error_that_names_store_stage_and_name(tmp_p
 def test_a_full_disk_is_one_message_and_leaves_no_partial_shard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_room(*_: object, **__: object) -> None:
-        raise OSError(f"Can't synchronously write data (errno = 28, error message = '{os.strerror(28)}')")
+    def half_written(path: Path, data: memoryview) -> int:
+        with open(path, "wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    write(tmp_path, 8, 4, stop=4)
-    monkeypatch.setattr(h5py.Group, "create_dataset", no_room)
+    write(tmp_path, 8, 4, stop=7)
     writer = ShardWriter(tmp_path, shard=4, names=NAMES, rows=8)
+    for index in range(4, 7):
+        writer.add(row(index))
+    monkeypatch.setattr(Path, "write_bytes", half_written)
     with pytest.raises(ConcatError, match="disk is full") as caught:
-        for index in range(4, 8):
-            writer.add(row(index))
+        writer.add(row(7))
     assert caught.value.file == tmp_path / "001.h5"
     assert [p.name for p in tmp_path.iterdir()] == ["000.h5"]

@@ -26,7 +26,11 @@ def test_paper_scale_defaults_are_the_papers() -> None:
     recipe = load_recipe("concat_zps")
     assert (recipe.con.iterations, recipe.con.batch_size, recipe.cat.iterations) == (140350, 16, 36875)
     assert (recipe.con.cga.gamma, recipe.con.cga.temperature, recipe.con.cga.bank_size) == (2.0, 0.07, 32)
-    assert (recipe.cat.contrast_weight, recipe.cat.supervision_weight, recipe.finetune.pseudo_unseen) == (0.1, 0.01, 150)
+    assert (recipe.cat.contrast_weight, recipe.cat.supervision_weight, recipe.finetune.pseudo_unseen) == (
+        0.1,
+        0.01,
+        150,
+    )
     assert recipe.cat.optimiser.learning_rate == pytest.approx(10 * recipe.con.optimiser.learning_rate)
     assert recipe.finetune.optimiser.learning_rate == pytest.approx(0.1 * recipe.con.optimiser.learning_rate)
 

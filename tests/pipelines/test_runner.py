@@ -25,10 +25,24 @@ def _second(context: StageContext) -> None:
 
 
 def _chain(source: Path) -> list[Stage]:
-    first = Stage(name="split-coco", folder="split", version=1, reads={}, sources=lambda _: {"source": source},
-                  settings=lambda recipe: {"iterations": recipe.con.iterations}, execute=_first)
-    second = Stage(name="precompute", folder="precompute", version=1, reads={"split-coco": ("number.txt",)},
-                   sources=lambda _: {}, settings=lambda recipe: {"model": recipe.clip.model}, execute=_second)
+    first = Stage(
+        name="split-coco",
+        folder="split",
+        version=1,
+        reads={},
+        sources=lambda _: {"source": source},
+        settings=lambda recipe: {"iterations": recipe.con.iterations},
+        execute=_first,
+    )
+    second = Stage(
+        name="precompute",
+        folder="precompute",
+        version=1,
+        reads={"split-coco": ("number.txt",)},
+        sources=lambda _: {},
+        settings=lambda recipe: {"model": recipe.clip.model},
+        execute=_second,
+    )
     return [first, second]
 
 
@@ -186,7 +200,9 @@ def test_the_manifest_says_where_everything_came_from(tmp_path: Path, chain: lis
     assert {"python", "torch"} <= set(manifest.versions)
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", json.dumps({"schema_version": 99}), json.dumps({"schema_version": 1})])
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", json.dumps({"schema_version": 99}), json.dumps({"schema_version": 1})]
+)
 def test_a_damaged_manifest_makes_its_stage_stale(tmp_path: Path, chain: list[Stage], damage: str) -> None:
     run = _run(tmp_path)
     bring_up_to_date(run, chain, "split-coco")

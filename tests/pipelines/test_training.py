@@ -25,7 +25,7 @@ def _training(iterations: int = 10, schedule: str = "one-cycle") -> Training:
     settings = OptimiserSettings(learning_rate=0.05, schedule=schedule)
     parameters = list(model.parameters())
     optimiser, scheduler = make_optimiser([{"params": parameters, "lr": 0.05}], settings, iterations)
-    return Training({"model": model}, parameters, optimiser, scheduler)
+    return Training({"model": model}, model, optimiser, scheduler)
 
 
 def _batches(first: int, iterations: int) -> Iterator[Tensor]:
@@ -45,9 +45,20 @@ def _go(training: Training, folder: Path, iterations: int = 10, stop_at: int | N
         if step == stop_at:
             raise Interrupted
 
-    return train(training, _batches(training.step, iterations), losses_of, fabric=Fabric(accelerator="cpu", devices=1),
-                 folder=folder, iterations=iterations, clip_norm=1.0, checkpoint_every=3, log_every=2,
-                 reporter=SilentReporter(), description="test", after_step=after_step)
+    return train(
+        training,
+        _batches(training.step, iterations),
+        losses_of,
+        fabric=Fabric(accelerator="cpu", devices=1),
+        folder=folder,
+        iterations=iterations,
+        clip_norm=1.0,
+        checkpoint_every=3,
+        log_every=2,
+        reporter=SilentReporter(),
+        description="test",
+        after_step=after_step,
+    )
 
 
 @pytest.mark.parametrize("stop_at", [3, 4, 8])
@@ -83,8 +94,19 @@ def test_a_non_finite_loss_stops_with_step_and_checkpoint(tmp_path: Path) -> Non
         return {"good": loss, "bad": loss * (float("nan") if step == 4 else 1.0)}
 
     with pytest.raises(NonFiniteLossError, match=r"step 4 is not finite \(good .*, bad nan\).*last checkpoint is kept"):
-        train(training, _batches(0, 10), losses_of, fabric=Fabric(accelerator="cpu", devices=1), folder=tmp_path,
-              iterations=10, clip_norm=0.0, checkpoint_every=3, log_every=2, reporter=SilentReporter(), description="t")
+        train(
+            training,
+            _batches(0, 10),
+            losses_of,
+            fabric=Fabric(accelerator="cpu", devices=1),
+            folder=tmp_path,
+            iterations=10,
+            clip_norm=0.0,
+            checkpoint_every=3,
+            log_every=2,
+            reporter=SilentReporter(),
+            description="t",
+        )
     fresh = _training()
     fresh.load(tmp_path / "checkpoint.pt")
     assert fresh.step == 3
