@@ -33,15 +33,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def room_on_disk(path: Path) -> Iterator[None]:
-    """Turns a full disk (or quota) into a message about the file or folder being written.
-
-    HDF5 may report it without its error number, so the text counts too.
-    """
+    """Turns a full disk (or quota) into a message about the file or folder being written."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
-        if not full:
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise ConcatError("The disk is full.", file=path, mend="Make room.") from error
 

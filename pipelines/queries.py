@@ -5,6 +5,7 @@ A shard `NNN.h5` holds, one row an image and view: `queries` (n, K, D) f16, `lab
 attributes hold the names and the number of rows of the whole dump.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,11 +179,14 @@ def _write_shard(path: Path, rows: Sequence[QueryRow], names: Sequence[str], tot
         "image_ids": torch.tensor([row.image_id for row in rows]),
         "views": torch.tensor([row.view for row in rows]),
     }
-    with room_on_disk(path), atomic_path(path) as partial, h5py.File(partial, "w") as file:
+    image = io.BytesIO()  # HDF5 prints tracebacks of its own when a disk is full, so it writes to memory
+    with h5py.File(image, "w") as file:
         file.attrs["names"], file.attrs["rows"] = list(names), total
         for name, array in arrays.items():
             values = array.cpu().numpy().astype(_ARRAYS[name])
             file.create_dataset(name, data=values, chunks=(min(_CHUNK, len(values)), *values.shape[1:]))
+    with room_on_disk(path), atomic_path(path) as partial:
+        partial.write_bytes(image.getbuffer())
 
 
 def open_queries(folder: Path, names: Sequence[str], *, stage: str) -> QueryDump:

@@ -1,4 +1,4 @@
-"""A small, randomly initialised open_clip model and images in memory, for tests of everything that looks through CLIP."""
+"""A small, randomly initialised open_clip model and images in memory, for tests of what looks through CLIP."""
 
 import json
 from dataclasses import dataclass

@@ -129,7 +129,7 @@ def _flaw(
     """What is wrong, if anything; a chunk that is missing reads as NaN or −1."""
     if not done.all() or len(done) != len(image_ids):
         return "it is not complete"
-    if (image_ids < 0).any() or (segment_ids < 0).any():
+    if (image_ids == -1).any() or (segment_ids == -1).any():
         return "ids are missing"
     if len(offsets) != len(image_ids) + 1 or offsets[0] != 0 or (np.diff(offsets) < 0).any():
         return "the offsets do not fit the images"

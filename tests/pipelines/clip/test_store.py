@@ -239,13 +239,13 @@ def test_two_processes_do_not_fill_one_store(tmp_path: Path, clip: Clip) -> None
 def test_a_full_disk_is_one_message(tmp_path: Path, clip: Clip) -> None:
     class NoRoom(Scenes):
         def sample(self, index: int) -> object:  # type: ignore[override]
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(index))
 
     with pytest.raises(ConcatError, match="disk is full"):
         filled(tmp_path, NoRoom(3), clip)
 
 
-def test_tokens_that_are_not_finite_stop_the_fill(tmp_path: Path, clip: Clip) -> None:
+def test_tokens_that_are_not_finite_stop_the_fill(tmp_path: Path) -> None:
     broken, chosen = tiny_clip(tmp_path)
     with torch.no_grad():
         broken.network.visual.proj.fill_(float("nan"))
