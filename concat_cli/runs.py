@@ -1,12 +1,20 @@
-"""From options to a run: its recipe, its cache, and its stages brought up to date."""
+"""From options to a run: its recipe, its cache, and its stages brought up to date.
+
+The runner and the stages are imported where they are needed, so that help is shown without waiting for torch.
+"""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from concat_cli.console import RichReporter
 from concat_cli.errors import command_line
 from pipelines.errors import ConcatError
 from pipelines.recipe import Recipe, load_recipe, override, write_recipe
-from pipelines.runner import Run
+
+if TYPE_CHECKING:
+    from pipelines.runner import Run
 
 
 def open_run(
@@ -38,6 +46,8 @@ def open_run(
     overrides += [f'runtime.device="{device}"'] if device is not None else []
     resolved = load_recipe(recipe, tuple(overrides)) if recipe else override(load_recipe(str(path)), tuple(overrides))
     keep(folder, resolved)
+    from pipelines.runner import Run
+
     return Run(
         folder=folder,
         recipe=resolved,

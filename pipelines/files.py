@@ -1,6 +1,7 @@
 """Write beside, then rename; hash; check JSON on read. The only place that knows how files are made safe."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -40,6 +41,15 @@ def room_on_disk(path: Path) -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise ConcatError("The disk is full.", file=path, mend="Make room.") from error
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Waits until no other process makes `path`, which lies in a cache that several runs may fill at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the process, however it ends
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

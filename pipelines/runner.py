@@ -41,13 +41,16 @@ from pipelines.recipe import Recipe
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory with its recipe and the cache it shares with other runs."""
+    """A run directory with its recipe and the cache it shares with other runs.
+
+    `command` is what the user typed, for manifests and to be repeated after an interruption.
+    """
 
     folder: Path
     recipe: Recipe
     cache: Path
     reporter: Reporter
-    command: str = "concat"
+    command: str = ""
 
 
 @dataclass
@@ -114,6 +117,8 @@ class Stage:
     execute: Callable[[StageContext], None]
     knows_unseen_names: bool = False
 
+
+_SCRATCH = ("key.json", "checkpoint.pt")  # in a folder that is being written; no outputs
 
 State = Literal["fresh", "stale", "missing"]
 
@@ -300,7 +305,7 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
             "inputs": {name: record.sha256 for name, record in inputs.items()},
         }
     )
-    partial = _open_partial(run, stage, made_from, forced=forced)
+    partial = _open_partial(run, stage, made_from | {"forced": forced})
     context = StageContext(
         run=run,
         stage=stage.name,
@@ -336,19 +341,23 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
             seconds=round(time.monotonic() - clock, 3),
             peak_memory_bytes=peak_memory(torch.device(context.device)),
         )
-        (partial / "key.json").unlink()
         write_manifest(partial / "manifest.json", manifest)
+        for name in _SCRATCH:
+            (partial / name).unlink(missing_ok=True)
         replace_folder(partial, run.folder / stage.folder)
 
 
-def _open_partial(run: Run, stage: Stage, made_from: Any, *, forced: bool) -> Path:
-    """The folder a stage writes to; what an earlier process left there is kept only if it was made from the same."""
+def _open_partial(run: Run, stage: Stage, made_from: dict[str, Any]) -> Path:
+    """The folder a stage writes to; what an earlier process left there is kept only if it was made from the same.
+
+    A forced run goes on with what a forced run left, so that the same command resumes it.
+    """
     partial = _partial(run, stage)
     try:
-        same = read_json(partial / "key.json") == made_from
+        left: dict[str, Any] | None = read_json(partial / "key.json")
     except ConcatError:
-        same = False
-    if forced or not same:
+        left = None
+    if left != made_from and (made_from["forced"] or left != made_from | {"forced": True}):
         remove(partial)
         write_json(partial / "key.json", made_from)
     elif any(entry.name != "key.json" for entry in partial.iterdir()):
@@ -360,7 +369,7 @@ def _outputs(run: Run, stage: Stage, context: StageContext) -> dict[str, FileRec
     final = run.folder / stage.folder
     records = {name: _output_record(path, str(path.resolve())) for name, path in context.cached.items()}
     for path in sorted(context.out.iterdir()):
-        if path.name not in ("key.json", "manifest.json") and not path.name.startswith("."):
+        if path.name not in (*_SCRATCH, "manifest.json") and not path.name.startswith("."):
             records[path.name] = _output_record(path, (final / path.name).relative_to(run.folder).as_posix())
     return records
 
@@ -415,7 +424,8 @@ def _locked(run: Run) -> Iterator[None]:
 @contextmanager
 def _resumable(run: Run, stage: Stage) -> Iterator[None]:
     """Turns a full disk into a message, and adds to every mendable failure the command that resumes."""
-    resume = f"`concat {stage.name} --run {run.folder}` resumes; nothing finished is lost."
+    command = run.command or f"concat {stage.name} --run {run.folder}"
+    resume = f"`{command}` resumes; nothing finished is lost."
     try:
         with room_on_disk(run.folder):
             yield

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from pipelines.clip.text import open_text
 from pipelines.devices import make_fabric, seed_everything
 from pipelines.extractor import load_head
-from pipelines.files import remove
 from pipelines.generators.build import build_generator
 from pipelines.generators.output import QueryGenerator
 from pipelines.losses.focal import classification_focal
@@ -81,7 +80,6 @@ def execute(context: StageContext) -> None:
         after_step=keep,
     )
     save_weights(context.out / "projector.safetensors", trained)
-    remove(checkpoint)
     context.device, context.effective_batch_size = str(fabric.device), settings.batch_images
 
 

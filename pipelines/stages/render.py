@@ -4,6 +4,7 @@ import os
 
 from pipelines.data.locations import Locations, locate, micrococo_folder
 from pipelines.data.micrococo import make_micrococo
+from pipelines.files import alone
 from pipelines.runner import Run, Stage, StageContext
 
 VERSION = 1
@@ -19,18 +20,19 @@ def execute(context: StageContext) -> None:
     settings = context.recipe.data.micrococo
     root = micrococo_folder(settings, context.run.cache, VERSION)
     total = settings.train + settings.val + settings.tune
-    if not root.exists():
-        with context.reporter.task("render", total) as task:
-            make_micrococo(
-                root,
-                train=settings.train,
-                val=settings.val,
-                tune=settings.tune,
-                size=settings.size,
-                seed=settings.seed,
-                workers=os.cpu_count() or 1,
-                progress=task.advance,
-            )
+    with alone(root):
+        if not root.exists():
+            with context.reporter.task("render", total) as task:
+                make_micrococo(
+                    root,
+                    train=settings.train,
+                    val=settings.val,
+                    tune=settings.tune,
+                    size=settings.size,
+                    seed=settings.seed,
+                    workers=os.cpu_count() or 1,
+                    progress=task.advance,
+                )
     context.cached["annotations"] = root / "annotations"
     context.notes["images"] = total
 

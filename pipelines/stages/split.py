@@ -21,7 +21,7 @@ from pipelines.overlay import Picture
 from pipelines.panels import contact_sheet, save_png
 from pipelines.recipe import Recipe
 from pipelines.runner import Run, Stage, StageContext
-from pipelines.segmentors.origin import check_training_labels, read_origin
+from pipelines.segmentors.origin import check_training_labels, read_origin, weights_path
 from pipelines.stages.panels import truth_overlay
 from pipelines.stages.render import locations_of
 from pipelines.vocabulary import SHIPPED, Vocabulary, load_vocabulary, write_part
@@ -135,7 +135,7 @@ def _tiles(data: PanopticFolder, vocabulary: Vocabulary) -> Iterable[tuple[str, 
 
 def _sources(run: Run) -> dict[str, Path]:
     where, recipe = locations_of(run), run.recipe
-    vocabulary = Path(recipe.data.vocabulary)
+    vocabulary, backbone = Path(recipe.data.vocabulary), weights_path(recipe.con.segmentor.backbone_weights)
     sources = {
         "annotations": where.annotations,
         "val annotations": where.val_annotations,
@@ -143,7 +143,7 @@ def _sources(run: Run) -> dict[str, Path]:
     }
     if recipe.clip.text_embeddings:
         sources |= {"text embeddings": Path(recipe.clip.text_embeddings), "text names": Path(recipe.clip.text_names)}
-    return sources
+    return sources | {"backbone": backbone} if backbone else sources  # its labels are checked here, and only here
 
 
 STAGE = Stage(

@@ -1,13 +1,16 @@
 """Text embeddings of one half of the vocabulary, from the text encoder or from given rows, in a store of their own."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pipelines.clip.encoder import load_clip
-from pipelines.clip.text import embed_names, text_store_path, write_text
-from pipelines.files import sha256
+from pipelines.clip.text import embed_names, open_text, text_store_path, write_text
+from pipelines.errors import CorruptFileError
+from pipelines.files import alone, sha256
 from pipelines.runner import StageContext
 from pipelines.vocabulary import Vocabulary
 
@@ -19,14 +22,22 @@ def text_store(context: StageContext, vocabulary: Vocabulary, given: Path | None
         given: rows that `split-coco` took from given embeddings, in the order of the names; None: CLIP embeds them.
     """
     folder, prompts = context.run.cache / "clip", context.recipe.clip.prompts
-    folder.mkdir(parents=True, exist_ok=True)
     if given is not None:
         path = text_store_path(folder, vocabulary, source=sha256(given))
-        if not path.exists():
-            write_text(path, vocabulary.names, torch.from_numpy(np.load(given)))
-        return path
+        return _made(path, context, vocabulary, lambda: torch.from_numpy(np.load(given)))
     clip = load_clip(context.recipe.clip, device)
     path = text_store_path(folder, vocabulary, source=clip.fingerprint, prompts=prompts)
-    if not path.exists():
-        write_text(path, vocabulary.names, embed_names(clip, vocabulary, prompts, context.reporter))
+    return _made(path, context, vocabulary, lambda: embed_names(clip, vocabulary, prompts, context.reporter))
+
+
+def _made(path: Path, context: StageContext, vocabulary: Vocabulary, embed: Callable[[], Tensor]) -> Path:
+    """Writes the store unless a sound one is there; a damaged one is made anew, one of other names refused."""
+    with alone(path):
+        try:
+            if path.exists():
+                open_text(path, vocabulary.names, stage=context.stage)
+                return path
+        except CorruptFileError as error:
+            context.reporter.say(f"{error.message} It is made again: {path}")
+        write_text(path, vocabulary.names, embed())
     return path

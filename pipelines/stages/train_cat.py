@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from pipelines.clip.text import open_text
 from pipelines.devices import make_fabric, seed_everything
 from pipelines.extractor import load_head
-from pipelines.files import remove
 from pipelines.generators.build import build_generator
 from pipelines.losses.cat import kl_standard_normal, mmd, query_contrast
 from pipelines.losses.focal import classification_focal
@@ -59,7 +58,6 @@ def execute(context: StageContext) -> None:
         description=NAME,
     )
     save_weights(context.out / "generator.safetensors", generator)
-    remove(checkpoint)
     context.device, context.effective_batch_size = str(fabric.device), settings.batch_images
     context.notes |= {"matched_queries": int(dump.matched.sum()), "unmatched_queries": int((~dump.matched).sum())}
 

@@ -15,7 +15,6 @@ from pipelines.data.sample import Sample
 from pipelines.data.transforms import train_transform
 from pipelines.devices import make_fabric, seed_everything
 from pipelines.extractor import Extractor
-from pipelines.files import remove
 from pipelines.losses.con import TokenBank, global_alignment, instance_alignment
 from pipelines.losses.matching import Assignment, MatchingLoss
 from pipelines.projector import TextClassifier
@@ -78,7 +77,6 @@ def execute(context: StageContext) -> None:
         description=NAME,
     )
     save_weights(context.out / "model.safetensors", extractor)
-    remove(checkpoint)
     context.device, context.effective_batch_size = str(fabric.device), settings.batch_size
     origin = read_origin(settings.segmentor.backbone, settings.segmentor.backbone_weights)
     context.notes |= {
