@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -21,8 +21,7 @@ from pipelines.files import atomic_path
 from pipelines.vocabulary import Vocabulary
 
 
-@dataclass(frozen=True)
-class DroppedImage:
+class DroppedImage(NamedTuple):
     """An image left out, and the ids of the unseen categories it holds."""
 
     image_id: int
@@ -88,13 +87,13 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class _Segments:
-    """All segments, column by column; `row` is the position of a segment's annotation."""
+class _Columns:
+    """All segments, column by column; `row` is the place of the annotation, `category` that in the vocabulary."""
 
     row: NDArray[np.int64]
     category: NDArray[np.int64]
     area: NDArray[np.int64]
-    crowd: NDArray[np.bool_]
+    iscrowd: NDArray[np.int64]
 
 
 def split_panoptic(annotations: Path, out: Path, *, vocabulary: Vocabulary) -> SplitResult:
@@ -119,13 +118,12 @@ def split_panoptic(annotations: Path, out: Path, *, vocabulary: Vocabulary) -> S
         )
     spans = decode_json(annotations, _Spans)
     images = list(_each(spans.images, _Image, annotations, "image"))
-    image_ids, segments = _read_segments(spans.annotations, annotations)
+    image_ids, segments = _read_segments(spans.annotations, annotations, vocabulary)
     check_ids([image.id for image in images], image_ids, annotations)
-    _check_categories(segments, image_ids, vocabulary, annotations)
-
-    unseen = np.isin(segments.category, vocabulary.unseen.ids)
-    keep = np.ones(len(image_ids), dtype=bool)
-    keep[segments.row[unseen]] = False
+    held = np.zeros((len(image_ids), len(vocabulary)), dtype=bool)  # annotations × categories
+    held[segments.row, segments.category] = True
+    unseen = np.asarray([category.unseen for category in vocabulary.categories])
+    keep: NDArray[np.bool_] = np.logical_not(held[:, unseen].any(axis=1))
     if not keep.any():
         raise ConcatError(
             f"No training image is left: {len(keep)} of {len(keep)} annotated images hold unseen pixels.",
@@ -136,12 +134,13 @@ def split_panoptic(annotations: Path, out: Path, *, vocabulary: Vocabulary) -> S
     kept_images = [raw for raw, image in zip(spans.images, images, strict=True) if image.id in kept_ids]
     kept_annotations = [raw for raw, kept in zip(spans.annotations, keep, strict=True) if kept]
     _write(out, spans, kept_images, kept_annotations, vocabulary.seen)
+    file_names = {image.id: image.file_name for image in images}
     return SplitResult(
         kept=len(kept_ids),
-        dropped=_dropped(segments, unseen, image_ids, {image.id: image.file_name for image in images}),
+        dropped=_dropped(held & unseen, vocabulary, image_ids, file_names),
         unannotated=len(images) - len(image_ids),
-        before=_totals(segments, np.ones_like(keep), vocabulary),
-        after=_totals(segments, keep, vocabulary),
+        before=_totals(segments, held, np.ones(len(keep), dtype=bool), vocabulary),
+        after=_totals(segments, held, keep, vocabulary),
     )
 
 
@@ -155,57 +154,57 @@ def _each(spans: Sequence[Raw], kind: type[_T], path: Path, what: str) -> Iterat
             raise not_panoptic(path, f"{what} number {number}: {error}") from None
 
 
-def _read_segments(spans: Sequence[Raw], path: Path) -> tuple[list[int], _Segments]:
+def _read_segments(spans: Sequence[Raw], path: Path, vocabulary: Vocabulary) -> tuple[list[int], _Columns]:
     """The image id of each annotation, and all segments."""
     image_ids: list[int] = []
-    counts, category, area, crowd = array("q"), array("q"), array("q"), array("b")
+    counts, category_ids, areas, crowds = array("q"), array("q"), array("q"), array("q")
     for annotation in _each(spans, _Annotation, path, "annotation"):
         image_ids.append(annotation.image_id)
         counts.append(len(annotation.segments_info))
         for segment in annotation.segments_info:
-            category.append(segment.category_id)
-            area.append(segment.area)
-            crowd.append(segment.iscrowd != 0)
+            category_ids.append(segment.category_id)
+            areas.append(segment.area)
+            crowds.append(segment.iscrowd)
     row = np.repeat(np.arange(len(image_ids)), np.asarray(counts))
-    return image_ids, _Segments(row, np.asarray(category), np.asarray(area), np.asarray(crowd).astype(bool))
-
-
-def _check_categories(segments: _Segments, image_ids: Sequence[int], vocabulary: Vocabulary, path: Path) -> None:
-    unknown = np.flatnonzero(~np.isin(segments.category, vocabulary.ids))
+    ids, found = np.asarray(vocabulary.ids), np.asarray(category_ids)
+    unknown = np.flatnonzero(~np.isin(found, ids))
     if unknown.size:
-        image_id, category_id = image_ids[segments.row[unknown[0]]], segments.category[unknown[0]]
         raise ConcatError(
-            f"Image {image_id} holds category {category_id}, which is none of the vocabulary {vocabulary.name}.",
+            f"Image {image_ids[row[unknown[0]]]} holds category {found[unknown[0]]}, which is none of the vocabulary "
+            f"{vocabulary.name}.",
             file=path,
             mend="Give the vocabulary of this data set with --set data.vocabulary=FILE.",
         )
+    order = np.argsort(ids)
+    category = order[np.searchsorted(ids, found, sorter=order)]
+    return image_ids, _Columns(row, category, np.asarray(areas), np.asarray(crowds))
 
 
 def _dropped(
-    segments: _Segments, unseen: NDArray[np.bool_], image_ids: Sequence[int], names: Mapping[int, str]
+    held: NDArray[np.bool_], vocabulary: Vocabulary, image_ids: Sequence[int], file_names: Mapping[int, str]
 ) -> list[DroppedImage]:
-    held: dict[int, set[int]] = {}
-    for row, category_id in zip(segments.row[unseen].tolist(), segments.category[unseen].tolist(), strict=True):
-        held.setdefault(image_ids[row], set()).add(category_id)
-    return [DroppedImage(image_id, names[image_id], tuple(sorted(ids))) for image_id, ids in held.items()]
+    """The annotated images that hold a category of `vocabulary`, as `held` tells."""
+    ids = np.asarray(vocabulary.ids)
+    rows = np.flatnonzero(held.any(axis=1)).tolist()
+    return [
+        DroppedImage(image_ids[row], file_names[image_ids[row]], tuple(sorted(ids[held[row]].tolist()))) for row in rows
+    ]
 
 
-def _totals(segments: _Segments, chosen: NDArray[np.bool_], vocabulary: Vocabulary) -> dict[int, CategoryTotals]:
-    """The totals over the annotations that are `chosen`."""
-    ids = np.sort(np.asarray(vocabulary.ids))
+def _totals(
+    segments: _Columns, held: NDArray[np.bool_], chosen: NDArray[np.bool_], vocabulary: Vocabulary
+) -> dict[int, CategoryTotals]:
+    """The totals over the annotations that are `chosen`, by category id."""
     wanted = chosen[segments.row]
-    row, area, crowd = segments.row[wanted], segments.area[wanted], segments.crowd[wanted]
-    index = np.searchsorted(ids, segments.category[wanted])
-    in_image = np.zeros((len(chosen), len(ids)), dtype=bool)
-    in_image[row, index] = True
+    category, crowd, size = segments.category[wanted], segments.iscrowd[wanted] != 0, len(vocabulary)
     columns = (
-        in_image.sum(axis=0),
-        np.bincount(index, minlength=len(ids)),
-        np.bincount(index[crowd], minlength=len(ids)),
-        np.bincount(index, weights=area, minlength=len(ids)).astype(np.int64),  # exact below 2⁵³ px
+        held[chosen].sum(axis=0),
+        np.bincount(category, minlength=size),
+        np.bincount(category[crowd], minlength=size),
+        np.bincount(category, weights=segments.area[wanted], minlength=size).astype(np.int64),  # exact below 2⁵³ px
     )
-    found = {i: CategoryTotals(*row) for i, row in zip(ids.tolist(), np.stack(columns, axis=1).tolist(), strict=True)}
-    return {category_id: found[category_id] for category_id in vocabulary.ids}
+    rows = np.stack(columns, axis=1).tolist()
+    return {category_id: CategoryTotals(*row) for category_id, row in zip(vocabulary.ids, rows, strict=True)}
 
 
 def _write(out: Path, spans: _Spans, images: Sequence[Raw], annotations: Sequence[Raw], seen: Vocabulary) -> None:
