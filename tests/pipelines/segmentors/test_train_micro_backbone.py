@@ -41,7 +41,10 @@ def test_shipped_weights_know_seen_names_alone() -> None:
     assert json.loads(metadata["training_labels"]) == [c.name for c in MICROCOCO_CATEGORIES if not c.unseen]
     assert metadata["architecture"] == ARCHITECTURE
     assert "seen-only" in metadata["origin"]
-    assert min(json.loads(metadata["accuracy"]).values()) > 0.8
+    accuracy = json.loads(metadata["accuracy"])
+    assert min(accuracy.values()) > 0.7  # several things share a native window: its label is not always clear
+    assert accuracy["things, context"] > 0.85
+    assert accuracy["stuff, context"] > 0.9
     assert len(json.loads(metadata["mean"])) == len(json.loads(metadata["std"])) == 3
 
 
