@@ -28,7 +28,7 @@ _LARGEST_SEGMENT_ID: Final = 2**24 - 1  # what three bytes of a pixel hold
 _DATE: Final = "2025-01-01 00:00:00"  # fixed, since the same seed has to give the same bytes
 
 Progress = Callable[[int], None]
-"""Told how many images are done, of all splits together."""
+"""Told how many more images are done."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,10 @@ def make_micrococo(
         raise ConcatError("The folder for micrococo is not empty.", file=root, mend="Name another folder or remove it.")
     unfinished = root.with_name(root.name + ".partial")
     shutil.rmtree(unfinished, ignore_errors=True)
-    done = 0
     for split, count in zip(SPLITS, (train, val, tune), strict=True):
         records = []
         for record in _write_images(unfinished, split, count=count, size=size, seed=seed, workers=workers):
             records.append(record)
-            done += 1
             if progress is not None:
                 progress(1)
         write_json(unfinished / "annotations" / f"panoptic_{split}2017.json", _dataset_json(records), indent=None)
