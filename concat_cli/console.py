@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -52,28 +51,35 @@ class LiveTask:
 
 
 class PlainTask:
-    """Lines now and then, where the output is no terminal."""
+    """Lines now and then, where the output is no terminal; none for what is done in two seconds."""
 
     def __init__(self, description: str, total: int, done: int, unit: str, every: float = 30.0) -> None:
         self.description, self.total, self.done, self.unit, self.every = description, total, done, unit, every
         self.first, self.start = done, time.monotonic()
-        self.last = self.start
+        self.last, self.figures = self.start, ""
 
     def advance(self, n: int = 1, **figures: float) -> None:
         """Counts, and prints a line when `every` seconds have passed."""
         self.done += n
-        if time.monotonic() - self.last >= self.every:
+        self.figures = _figures(figures) or self.figures
+        if time.monotonic() - self.last >= self.every and self.done < self.total:
             self.last = time.monotonic()
-            self.line(figures)
+            self.line()
 
-    def line(self, figures: dict[str, float] | None = None) -> None:
+    def finish(self) -> None:
+        """Prints the last line."""
+        if time.monotonic() - self.start >= 2.0:
+            self.line()
+
+    def line(self) -> None:
         """Prints where the task stands."""
         seconds = time.monotonic() - self.start
         rate = (self.done - self.first) / max(seconds, 1e-9)
-        left = (self.total - self.done) / rate if rate else 0.0
+        left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
         out.print(
             f"  {self.description}: {self.done}/{self.total} {self.unit}, {rate:.1f} {self.unit}/s, "
-            f"{seconds:.0f} s, {left:.0f} s left {_figures(figures or {})}".rstrip()
+            f"{seconds:.0f} s{left}  {self.figures}".rstrip(),
+            soft_wrap=True,
         )
 
 
@@ -86,7 +92,7 @@ class RichReporter:
         if not out.is_terminal:
             plain = PlainTask(description, total, done, unit)
             yield plain
-            plain.line()
+            plain.finish()
             return
         columns = (
             SpinnerColumn(),
@@ -105,28 +111,28 @@ class RichReporter:
 
     def say(self, text: str) -> None:
         """One remark."""
-        out.print(f"[cyan]›[/] {escape(text)}")
+        out.print(f"[cyan]›[/] {escape(text)}", soft_wrap=not out.is_terminal)
 
 
 def _figures(figures: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table; the first column is text, the others are figures."""
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> None:
+    """Prints a table; the first `texts` columns are text, the others figures."""
     sheet = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
-        sheet.add_column(column, justify="left" if index == 0 else "right")
+        sheet.add_column(column, justify="left" if index < texts else "right")
     for row in rows:
         sheet.add_row(*row)
     out.print(sheet)
 
 
 def show_error(error: ConcatError) -> None:
-    """One panel: what is wrong, which file, how to mend it."""
-    lines = [escape(error.message)]
+    """What is wrong, which file, how to mend it; unbroken lines, so that paths and commands can be copied."""
+    lines = [f"[bold red]Error[/]  {escape(error.message)}"]
     if error.file is not None:
-        lines.append(f"[dim]File[/]  {escape(str(error.file))}")
+        lines.append(f"[bold]File[/]   {escape(str(error.file))}")
     if error.mend:
-        lines.append(f"[dim]Mend[/]  {escape(error.mend)}")
-    err.print(Panel("\n".join(lines), title="error", title_align="left", border_style="red", expand=False))
+        lines.append(f"[bold]Mend[/]   {escape(error.mend)}")
+    err.print("\n".join(lines), soft_wrap=True)

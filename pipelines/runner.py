@@ -102,7 +102,7 @@ class Stage:
 
     Attributes:
         name: its command. folder: its folder in the run. version: raised when its results change.
-        reads: stage → names of that stage's outputs this one opens.
+        reads: stage → names of that stage's outputs this one opens; a stage that a recipe does without counts for none.
         settings: the settings that matter, as plain values.
         sources: inputs from outside the run by name: files count by content, folders as (name, size, mtime) lists.
         knows_unseen_names: for the manifest's protocol.
@@ -136,7 +136,7 @@ def status(run: Run, chain: list[Stage]) -> list[Status]:
     """The state of every stage, by stating files and comparing manifests; nothing is hashed that did not change."""
     found: dict[str, Status] = {}
     for stage in chain:
-        late = next((name for name in stage.reads if found[name].state != "fresh"), None)
+        late = next((name for name in stage.reads if name in found and found[name].state != "fresh"), None)
         own = _own_status(run, stage, chain)
         if own.state == "fresh" and late:
             own = Status(stage.name, "stale", f"{late} is {found[late].state}")
@@ -394,7 +394,7 @@ def _ancestors(chain: list[Stage], target: str) -> set[str]:
     wanted, frontier = {target}, [target]
     while frontier:
         for name in by_name[frontier.pop()].reads:
-            if name not in wanted:
+            if name in by_name and name not in wanted:
                 wanted.add(name)
                 frontier.append(name)
     return wanted

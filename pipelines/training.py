@@ -1,5 +1,6 @@
 """The one training loop: lightning-fabric, checkpoints, exact resume, metrics.jsonl, TensorBoard, non-finite guard."""
 
+import io
 import json
 import math
 import time
@@ -50,8 +51,10 @@ class Training:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
+        content = io.BytesIO()  # composed in memory: torch hides a full disk behind an error of its own
+        torch.save(state, content)
         with atomic_path(path) as partial:
-            torch.save(state, partial)
+            partial.write_bytes(content.getbuffer())
 
     def load(self, path: Path) -> None:
         """Continues from a checkpoint.

@@ -24,7 +24,7 @@ def status(run: RunArgument, json_output: Json = False, cache: Cache = None, deb
         typer.echo(json.dumps({"run": str(run), "stages": [vars(state) for state in found]}, indent=1))
         return
     rows = [[state.name, f"[{COLOURS[state.state]}]{state.state}[/]", state.why] for state in found]
-    table(f"{run}  ({opened.recipe.name})", ["stage", "state", "why"], rows)
+    table(f"{run}  ({opened.recipe.name})", ["stage", "state", "why"], rows, texts=3)
 
 
 @guarded

@@ -1,168 +1,272 @@
-"""Bad input: one clear message with file and mend, exit code 2 (130 for Ctrl-C), no traceback, nothing finished lost."""
+"""Bad input: one message with file and mend, exit code 2 (130 for Ctrl-C), no traceback, nothing finished lost."""
 
+import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from concat_command import run_concat
+from concat_command import CONCAT, FinishedRun, concat_here, environment, refused, run_concat
 
-Smoke = tuple[Path, Path, subprocess.CompletedProcess[str]]
+from pipelines.data.panoptic_png import read_panoptic_png, write_panoptic_png
+from pipelines.files import listing_hash
 
-
-def _refused(finished: subprocess.CompletedProcess[str], *phrases: str) -> None:
-    shown = " ".join(finished.stderr.replace("│", " ").split())
-    assert finished.returncode == 2, finished.stdout + finished.stderr
-    assert "Traceback" not in shown
-    for phrase in phrases:
-        assert phrase in shown, shown
+AFTER_PRECOMPUTE = ("con", "dump", "cat", "finetune", "eval")
 
 
-def _copy(smoke: Smoke, tmp_path: Path, *without: str) -> Path:
-    run = Path(shutil.copytree(smoke[0], tmp_path / "run"))
-    for folder in without:
-        shutil.rmtree(run / folder)
-    return run
+# --- what is asked for -----------------------------------------------------------------------------------------------
 
 
 def test_a_missing_annotation_file(tmp_path: Path) -> None:
-    found = run_concat("split-coco", "--run", tmp_path / "run", "--images", tmp_path, "--annotations",
-                       tmp_path / "none.json", cache=tmp_path)
-    _refused(found, "none.json", "not found")
+    shown = run_concat(
+        *("split-coco", "--run", tmp_path / "run", "--images", tmp_path, "--annotations", tmp_path / "none.json"),
+        cache=tmp_path,
+    )
+    refused(shown, "not found", f"File   {tmp_path / 'none.json'}")
 
 
 def test_no_data_set_named(tmp_path: Path) -> None:
-    _refused(run_concat("split-coco", "--run", tmp_path / "run", cache=tmp_path), "names no data set", "--images")
-
-
-def test_an_unseen_list_that_names_no_category(smoke: Smoke, tmp_path: Path) -> None:
-    run = _copy(smoke, tmp_path)
-    _refused(run_concat("split-coco", "--run", run, "--unseen", "purple cow", cache=smoke[1]), "purple cow")
-
-
-def test_an_unknown_setting(smoke: Smoke, tmp_path: Path) -> None:
-    run = _copy(smoke, tmp_path)
-    _refused(run_concat("train-con", "--run", run, "--set", "con.itertions=3", cache=smoke[1]), "con.itertions")
+    refused(concat_here("split-coco", "--run", tmp_path / "run", cache=tmp_path), "names no data set", "--images")
 
 
 def test_a_stage_without_a_recipe(tmp_path: Path) -> None:
-    _refused(run_concat("train-con", "--run", tmp_path / "run", cache=tmp_path), "no recipe.toml", "split-coco")
+    refused(concat_here("train-con", "--run", tmp_path / "run", cache=tmp_path), "no recipe.toml", "split-coco")
+    assert not (tmp_path / "run").exists()
 
 
-def test_a_run_directory_in_use(smoke: Smoke, tmp_path: Path) -> None:
-    import fcntl
+def test_an_unknown_recipe(tmp_path: Path) -> None:
+    refused(concat_here("run", "nonsense", "--run", tmp_path / "run", cache=tmp_path), "Recipe not found", "micrococo")
 
-    run = _copy(smoke, tmp_path, "eval")
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("con.itertions=3", "Unknown setting 'con.itertions'"),
+        ("con.iterations=many", "Setting con.iterations"),
+        ("con.iterations=0", "Setting con.iterations"),
+        ("con.iterations", "key=value"),
+        ("eval.mask_threshold=2", "Setting eval.mask_threshold"),
+    ],
+)
+def test_a_setting_that_cannot_be(smoke: FinishedRun, tmp_path: Path, setting: str, named: str) -> None:
+    run = smoke.copy(tmp_path)
+    before = (run / "recipe.toml").read_bytes()
+    refused(concat_here("train-con", "--run", run, "--set", setting, cache=smoke.cache), named)
+    assert (run / "recipe.toml").read_bytes() == before
+
+
+def test_an_unseen_list_that_names_no_category(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path)
+    refused(concat_here("split-coco", "--run", run, "--unseen", "purple cow", cache=smoke.cache), "'purple cow'")
+
+
+def test_a_device_that_is_not_there(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path, "eval")
+    refused(concat_here("eval", "--run", run, "--device", "cuda:99", cache=smoke.cache), "cuda:99", "--device cpu")
+
+
+def test_a_run_directory_in_use(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path, "eval")
     with open(run / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        _refused(run_concat("eval", "--run", run, cache=smoke[1]), "in use", "--run")
+        refused(concat_here("eval", "--run", run, cache=smoke.cache), "in use", "--run")
 
 
-def _own_data(smoke: Smoke, tmp_path: Path) -> Path:
-    """A copy of the smoke run that reads a copy of the scenes, which a test may damage."""
-    scenes = next((smoke[1] / "micrococo").iterdir())
-    data = Path(shutil.copytree(scenes, tmp_path / "scenes"))
-    made = run_concat(
-        "split-coco", "--run", tmp_path / "run", "--recipe", "smoke", "--images", data / "train2017", "--annotations",
-        data / "annotations/panoptic_train2017.json", "--set", "data.micrococo.render=false", "--set",
-        "con.iterations=4", cache=smoke[1])
-    assert made.returncode == 0, made.stderr
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    shown = run_concat("train-con", "--run", tmp_path / "run", "--debug", cache=tmp_path)
+    assert shown.returncode == 1
+    assert "Traceback" in shown.stderr
+    assert "no recipe.toml" in shown.stderr
+
+
+# --- the data --------------------------------------------------------------------------------------------------------
+
+
+class OwnData:
+    """A split of a copy of the smoke run's scenes, which a test may damage."""
+
+    def __init__(self, smoke: FinishedRun, root: Path) -> None:
+        scenes = next((smoke.cache / "micrococo").iterdir())
+        self.folder = Path(shutil.copytree(scenes, root / "scenes"))
+        self.run, self.cache = root / "run", root / "cache"
+        self.json = self.folder / "annotations/panoptic_train2017.json"
+
+    def split(self) -> subprocess.CompletedProcess[str]:
+        return concat_here(
+            *("split-coco", "--run", self.run, "--recipe", "smoke", "--images", self.folder / "train2017"),
+            *("--annotations", self.json, "--set", "data.micrococo.render=false"),
+            cache=self.cache,
+        )
+
+    def precompute(self) -> subprocess.CompletedProcess[str]:
+        return concat_here("precompute", "--run", self.run, cache=self.cache)
+
+    def kept(self, index: int) -> dict[str, Any]:
+        """The entry of a training image, with its segments."""
+        content = json.loads((self.run / "split/train.json").read_text())
+        return content["images"][index] | content["annotations"][index]
+
+    def png(self, index: int) -> Path:
+        return self.json.with_suffix("") / str(self.kept(index)["file_name"])
+
+
+@pytest.fixture
+def own(smoke: FinishedRun, tmp_path: Path) -> OwnData:
+    data = OwnData(smoke, tmp_path)
+    assert data.split().returncode == 0
     return data
 
 
-def _kept(tmp_path: Path) -> list[dict[str, object]]:
-    return json.loads((tmp_path / "run/split/train.json").read_text())["images"]
+def test_an_unreadable_image(own: OwnData) -> None:
+    path = own.folder / "train2017" / own.png(1).with_suffix(".jpg").name
+    path.write_bytes(b"\xff\xd8 not a picture")
+    refused(own.precompute(), "Image not readable", f"File   {path}")
 
 
-def test_an_unreadable_image(smoke: Smoke, tmp_path: Path) -> None:
-    data = _own_data(smoke, tmp_path)
-    name = _kept(tmp_path)[0]["file_name"]
-    (data / "train2017" / str(name)).write_bytes(b"\xff\xd8 not a picture")
-    _refused(run_concat("precompute", "--run", tmp_path / "run", cache=tmp_path / "cache"), str(name))
+def test_a_missing_image(own: OwnData) -> None:
+    path = own.folder / "train2017" / own.png(1).with_suffix(".jpg").name
+    path.unlink()
+    refused(own.precompute(), "Image not found", f"File   {path}")
 
 
-def test_a_png_id_missing_in_the_json(smoke: Smoke, tmp_path: Path) -> None:
-    from pipelines.data.panoptic_png import read_panoptic_png, write_panoptic_png
-
-    data = _own_data(smoke, tmp_path)
-    path = data / "annotations/panoptic_train2017" / str(_kept(tmp_path)[0]["file_name"]).replace(".jpg", ".png")
+def test_a_png_id_missing_in_the_json(own: OwnData) -> None:
+    path = own.png(2)
     ids = read_panoptic_png(path)
     ids[:4, :4] = 77
     write_panoptic_png(path, ids)
-    _refused(run_concat("precompute", "--run", tmp_path / "run", cache=tmp_path / "cache"), path.name, "77")
+    refused(own.precompute(), "segment 77 in its PNG but not in its json", f"File   {path}")
 
 
-def test_a_truncated_store_is_noticed_and_made_again(smoke: Smoke, tmp_path: Path) -> None:
-    run = _copy(smoke, tmp_path, "con", "dump", "cat", "finetune", "eval")
-    cache = Path(shutil.copytree(smoke[1], tmp_path / "cache"))
-    manifest = json.loads((run / "precompute/manifest.json").read_text())
-    store = Path(str(manifest["outputs"]["images"]["path"]).replace(str(smoke[1]), str(cache)))
-    assert store.is_dir()
-    chunk = max(store.rglob("c/*/*"), key=lambda path: path.stat().st_size)
-    chunk.write_bytes(chunk.read_bytes()[:100])
-    manifest["outputs"]["images"]["path"] = str(store)
-    (run / "precompute/manifest.json").write_text(json.dumps(manifest))
-    found = run_concat("train-con", "--run", run, "--set", "con.iterations=2", cache=cache)
-    assert found.returncode == 0, found.stderr
-    assert "precompute" in found.stdout
-    assert "changed" in found.stdout
+def test_a_json_id_missing_in_the_png(own: OwnData) -> None:
+    path, gone = own.png(2), own.kept(2)["segments_info"][0]["id"]
+    ids = read_panoptic_png(path)
+    ids[ids == gone] = 0
+    write_panoptic_png(path, ids)
+    refused(own.precompute(), f"segment {gone} in its json but not in its PNG", f"File   {path}")
 
 
-def test_a_corrupt_dump_is_one_message(smoke: Smoke, tmp_path: Path) -> None:
-    run = _copy(smoke, tmp_path, "cat", "finetune", "eval")
-    cache = Path(shutil.copytree(smoke[1], tmp_path / "cache"))
-    path = run / "dump/manifest.json"
-    manifest = json.loads(path.read_text().replace(str(smoke[1]), str(cache)))
-    path.write_text(json.dumps(manifest))
-    shard = next(Path(manifest["outputs"]["queries"]["path"]).glob("*.h5"))
-    content = bytearray(shard.read_bytes())
-    content[:64] = bytes(64)
-    shard.write_bytes(bytes(content))
-    _refused(run_concat("train-cat", "--run", run, cache=cache), shard.name)
+def test_an_annotation_of_a_category_that_the_vocabulary_lacks(own: OwnData) -> None:
+    own.json.write_text(re.sub(r'"category_id": ?\d+', '"category_id": 999', own.json.read_text(), count=1))
+    refused(own.split(), "category 999", "vocabulary", f"File   {own.json}")
 
 
-def test_a_non_finite_loss(smoke: Smoke, tmp_path: Path) -> None:
-    run = _copy(smoke, tmp_path, "cat", "finetune", "eval")
-    found = run_concat("train-cat", "--run", run, "--set", "cat.optimiser.learning_rate=1e30", cache=smoke[1])
-    _refused(found, "not finite", "learning rate", "resumes")
+def test_a_truncated_json(own: OwnData) -> None:
+    own.json.write_bytes(own.json.read_bytes()[:-1000])
+    refused(own.split(), "Not valid JSON", f"File   {own.json}")
+    assert own.kept(0)
 
 
-def test_ctrl_c_says_how_to_resume(smoke: Smoke, tmp_path: Path) -> None:
-    run = _copy(smoke, tmp_path, "con", "dump", "cat", "finetune", "eval")
-    command = [str(Path(sys.executable).with_name("concat")), "train-con", "--run", str(run), "--set",
-               "con.iterations=100000"]
-    process = subprocess.Popen(command, env={**os.environ, "CONCAT_CACHE": str(smoke[1])}, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+# --- what earlier stages left ----------------------------------------------------------------------------------------
+
+
+def _with_own_cache(smoke: FinishedRun, tmp_path: Path, *without: str) -> tuple[Path, Path]:
+    """Copies of the run and of its cache that know of one another."""
+    run, cache = smoke.copy(tmp_path, *without), Path(shutil.copytree(smoke.cache, tmp_path / "cache"))
+    for path in run.glob("*/manifest.json"):
+        path.write_text(path.read_text().replace(f"{smoke.cache.resolve()}/", f"{cache}/"))
+    return run, cache
+
+
+def _output(run: Path, stage: str, name: str) -> Path:
+    return Path(json.loads((run / stage / "manifest.json").read_text())["outputs"][name]["path"])
+
+
+@pytest.mark.parametrize(("store", "part"), [("images", "segment/tokens/c/0/0"), ("text_seen", "embeddings/c/0/0")])
+def test_a_truncated_store_is_noticed_and_made_again(smoke: FinishedRun, tmp_path: Path, store: str, part: str) -> None:
+    run, cache = _with_own_cache(smoke, tmp_path, *AFTER_PRECOMPUTE)
+    chunk = _output(run, "precompute", store) / part
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[:100])
+    shown = concat_here("precompute", "--run", run, cache=cache)
+    assert shown.returncode == 0, shown.stderr
+    assert f"precompute: output {store} was changed" in shown.stdout
+    assert "It is made again" in shown.stdout
+    assert chunk.read_bytes() == whole
+
+
+def test_a_corrupt_dump_is_one_message(smoke: FinishedRun, tmp_path: Path) -> None:
+    run, cache = _with_own_cache(smoke, tmp_path, "cat", "finetune", "eval")
+    shard = next(_output(run, "dump", "queries").glob("*.h5"))
+    shard.write_bytes(bytes(64) + shard.read_bytes()[64:])
+    refused(concat_here("train-cat", "--run", run, cache=cache), "Not a shard of queries", f"File   {shard}")
+
+
+def test_corrupt_weights_are_one_message(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path, "cat", "finetune", "eval")
+    path = run / "con/model.safetensors"
+    stat, content = path.stat(), path.read_bytes()
+    path.write_bytes(bytes(64) + content[64:])
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    refused(concat_here("train-cat", "--run", run, cache=smoke.cache), "Not the weights", f"File   {path}")
+
+
+def test_a_corrupt_manifest_makes_the_stage_stale(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path, "cat", "finetune", "eval")
+    (run / "dump/manifest.json").write_text("{")
+    shown = concat_here("status", run, cache=smoke.cache)
+    assert shown.returncode == 0, shown.stderr
+    assert "Not valid JSON" in shown.stdout
+
+
+# --- while a stage runs ----------------------------------------------------------------------------------------------
+
+
+def test_a_non_finite_loss(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path, "cat", "finetune", "eval")
+    shown = concat_here("train-cat", "--run", run, "--set", "cat.optimiser.learning_rate=1e30", cache=smoke.cache)
+    refused(shown, "not finite", "learning rate", f"`concat train-cat --run {run}", "resumes")
+    assert (run / "con/model.safetensors").exists()
+
+
+def test_ctrl_c_says_how_to_resume(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path, *AFTER_PRECOMPUTE)
+    arguments = ["train-con", "--run", str(run), "--set", "con.iterations=1000", "--set", "runtime.workers=1"]
+    process = subprocess.Popen(
+        [CONCAT, *arguments],
+        env=environment(smoke.cache),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 240
     while not (run / ".con.partial/checkpoint.pt").exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the loader's process as well
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in stderr
-    assert f"concat train-con --run {run}" in stderr
-    assert (run / "split/train.json").exists()
+    assert stderr.strip().splitlines() == [
+        "Stopped. Nothing finished is lost; this resumes:",
+        f"  concat {' '.join(arguments)}",
+    ]
+    assert (run / "precompute/manifest.json").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or not Path("/dev/full").exists(), reason="needs a small file system to fill")
-def test_a_full_disk(smoke: Smoke, tmp_path: Path) -> None:
-    run = _copy(smoke, tmp_path, "con", "dump", "cat", "finetune", "eval")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system to fill")
+@pytest.mark.parametrize(("stage", "without", "room"), [("train-con", 0, 1000), ("dump-queries", 1, 100)])
+def test_a_full_disk(smoke: FinishedRun, tmp_path: Path, stage: str, without: int, room: int) -> None:
+    """`room` kB for what the stage writes: less than a checkpoint, or than a shard."""
+    run = smoke.copy(tmp_path, *AFTER_PRECOMPUTE[without:])
     small = tmp_path / "small"
     small.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)], check=False).returncode:
+    size = room + sum(4 + path.stat().st_size // 1024 for path in run.rglob("*"))
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", str(small)], check=False).returncode:
         pytest.skip("no file system can be mounted here")
     try:
         shutil.copytree(run, small / "run")
-        found = run_concat("train-con", "--run", small / "run", cache=smoke[1])
-        _refused(found, "disk is full", "resumes")
-        assert (small / "run/split/train.json").exists()
-        assert not (small / "run/con").exists()
+        if stage == "dump-queries":
+            (small / "micrococo").symlink_to(smoke.cache / "micrococo")
+        shown = run_concat(stage, "--run", small / "run", cache=small if stage == "dump-queries" else smoke.cache)
+        refused(shown, "The disk is full", f"`concat {stage} --run {small / 'run'}` resumes")
+        assert listing_hash(small / "run/split") == listing_hash(run / "split")
+        assert not (small / "run" / AFTER_PRECOMPUTE[without]).exists()
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)

@@ -2,73 +2,97 @@
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
-from concat_command import run_concat
+from concat_command import FinishedRun, concat_here
 from PIL import Image
 from safetensors import safe_open
 
+from pipelines.data.panoptic_png import read_panoptic_png
 from pipelines.manifest import read_manifest
 
-Smoke = tuple[Path, Path, subprocess.CompletedProcess[str]]
 GROUPS = ("all", "things", "stuff", "seen", "unseen", "harmonic")
 FOLDERS = ("data", "split", "precompute", "con", "dump", "cat", "finetune", "eval")
 
 
-def _copy(smoke: Smoke, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(smoke[0], tmp_path / "run"))
+def _states(run: Path, cache: Path) -> dict[str, dict[str, str]]:
+    shown = concat_here("status", run, "--json", cache=cache)
+    assert shown.returncode == 0, shown.stderr
+    return {stage["name"]: stage for stage in json.loads(shown.stdout)["stages"]}
 
 
-def test_a_demo_leaves_what_the_readme_promises(smoke: Smoke) -> None:
-    run = smoke[0]
+def test_a_demo_leaves_what_the_readme_promises(smoke: FinishedRun) -> None:
+    run = smoke.folder
     for folder in FOLDERS:
         assert read_manifest(run / folder / "manifest.json").outputs
     for name in ("con/model", "cat/generator", "finetune/projector"):
         with safe_open(run / f"{name}.safetensors", framework="pt") as file:
             assert file.keys()
-    assert not list(run.glob(".*.partial"))
-    with Image.open(run / "eval/panels.png") as picture:
-        assert picture.width > 800
+    assert sorted(path.name for path in run.iterdir()) == sorted([".lock", "recipe.toml", *FOLDERS])
+    assert not list(run.rglob("*checkpoint*"))
+    for name in ("eval/panels.png", "split/overlay_train.png", "split/overlay_val.png"):
+        with Image.open(run / name) as picture:
+            assert picture.width > 800
+    assert (run / "split/counts.csv").read_text().count("\n") == 37
 
 
-def test_metrics_have_the_fixed_shape(smoke: Smoke) -> None:
-    metrics = json.loads((smoke[0] / "eval/metrics.json").read_text())
+def test_a_demo_shows_each_stage_and_the_final_table_and_no_library_speaks(smoke: FinishedRun) -> None:
+    assert smoke.shown.stderr == ""
+    shown = smoke.shown.stdout
+    for stage in ("make-micrococo", "split-coco", "precompute", "train-con", "dump-queries", "train-cat", "finetune"):
+        assert f"› {stage}, which eval needs: not run yet" in shown
+    table = shown[shown.index("Panoptic quality") :]
+    for row in ("inductive +0 ", "inductive +1 ", "inductive +2 ", "transductive ", "transductive best*"):
+        assert re.search(rf"│ {re.escape(row)} *│( +\d+\.\d │){{6}}", table), table
+    assert str(smoke.folder / "eval/panels.png") in table
+    assert "Warning" not in shown
+
+
+def test_metrics_have_the_fixed_shape(smoke: FinishedRun) -> None:
+    metrics = json.loads((smoke.folder / "eval/metrics.json").read_text())
     scores = [metrics["inductive"], metrics["transductive"], metrics["transductive_best"]]
     scores += [*metrics["inductive_sweep"].values(), *metrics["finetune_path"].values()]
     assert list(metrics["inductive_sweep"]) == ["0", "0.5", "1", "1.5", "2"]
     assert list(metrics["finetune_path"]) == ["10", "20"]
     assert metrics["inductive"] == metrics["inductive_sweep"]["1"]
     assert metrics["transductive"]["panoptic"] == metrics["finetune_path"]["20"]["panoptic"]
+    assert metrics["transductive_best"]["panoptic"] in [m["panoptic"] for m in metrics["finetune_path"].values()]
+    assert "test set" in metrics["transductive_best"]["note"]
     for score in scores:
-        assert tuple(score["panoptic"]) == GROUPS
-        for group, figures in score["panoptic"].items():
-            assert set(figures) == {"pq", "sq", "rq", "n"}
-            assert figures["n"] is None if group == "harmonic" else isinstance(figures["n"], int)
-            assert all(figures[key] is None or 0 <= figures[key] <= 100 for key in ("pq", "sq", "rq"))
+        _check_score(score["panoptic"])
 
 
-def test_predictions_are_in_the_official_format(smoke: Smoke) -> None:
-    from pipelines.data.panoptic_png import read_panoptic_png
+def _check_score(panoptic: dict[str, Any]) -> None:
+    assert tuple(panoptic) == GROUPS
+    for group, figures in panoptic.items():
+        assert set(figures) == {"pq", "sq", "rq", "n"}
+        assert figures["n"] is None if group == "harmonic" else isinstance(figures["n"], int)
+        assert all(figures[key] is None or 0 <= figures[key] <= 100 for key in ("pq", "sq", "rq"))
+    assert panoptic["things"]["n"] + panoptic["stuff"]["n"] == panoptic["all"]["n"]
+    assert panoptic["seen"]["n"] + panoptic["unseen"]["n"] == panoptic["all"]["n"]
 
+
+def test_predictions_are_in_the_official_format(smoke: FinishedRun) -> None:
+    truth = json.loads((smoke.folder / "split/val.json").read_text())
     for setting in ("inductive", "transductive"):
-        content = json.loads((smoke[0] / f"eval/{setting}.json").read_text())
-        assert len(content["annotations"]) == len(content["images"]) == 32
+        content = json.loads((smoke.folder / f"eval/{setting}.json").read_text())
+        assert [i["id"] for i in content["images"]] == [i["id"] for i in truth["images"]]
+        assert [a["image_id"] for a in content["annotations"]] == [a["image_id"] for a in truth["annotations"]]
         for annotation in content["annotations"]:
-            ids = read_panoptic_png(smoke[0] / "eval" / setting / annotation["file_name"])
+            ids = read_panoptic_png(smoke.folder / "eval" / setting / annotation["file_name"])
+            assert ids.shape == (96, 96)
             assert set(ids.ravel().tolist()) - {0} == {segment["id"] for segment in annotation["segments_info"]}
             assert all((ids == s["id"]).sum() == s["area"] for s in annotation["segments_info"])
 
 
-def test_the_dump_holds_all_queries_with_labels(smoke: Smoke) -> None:
-    manifest = read_manifest(smoke[0] / "dump/manifest.json")
-    shards = sorted(Path(manifest.outputs["queries"].path).glob("*.h5"))
-    train = json.loads((smoke[0] / "split/train.json").read_text())
+def test_the_dump_holds_all_queries_with_labels(smoke: FinishedRun) -> None:
+    manifest = read_manifest(smoke.folder / "dump/manifest.json")
+    train = json.loads((smoke.folder / "split/train.json").read_text())
     rows = 0
-    for shard in shards:
+    for shard in sorted(Path(manifest.outputs["queries"].path).glob("*.h5")):
         with h5py.File(shard) as file:
             rows += len(file["queries"])
             assert file["queries"].shape[1:] == (20, 64)
@@ -77,87 +101,83 @@ def test_the_dump_holds_all_queries_with_labels(smoke: Smoke) -> None:
     assert rows == len(train["images"])
 
 
-def test_a_second_run_does_nothing(smoke: Smoke, tmp_path: Path) -> None:
-    run = _copy(smoke, tmp_path)
-    again = run_concat("run", "smoke", "--run", run, cache=smoke[1])
+def test_a_second_run_does_nothing(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path)
+    again = concat_here("run", "smoke", "--run", run, cache=smoke.cache)
     assert again.returncode == 0, again.stderr
     assert "nothing to do" in again.stdout
-    assert (run / "eval/manifest.json").read_bytes() == (smoke[0] / "eval/manifest.json").read_bytes()
+    assert "Panoptic quality" in again.stdout
+    assert (run / "eval/manifest.json").read_bytes() == (smoke.folder / "eval/manifest.json").read_bytes()
 
 
-def test_status_is_json_and_names_what_changed(smoke: Smoke, tmp_path: Path) -> None:
-    run = _copy(smoke, tmp_path)
+def test_status_is_json_and_names_what_changed(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path)
+    assert [stage["state"] for stage in _states(run, smoke.cache).values()] == ["fresh"] * len(FOLDERS)
     recipe = run / "recipe.toml"
-    fresh = json.loads(run_concat("status", run, "--json", cache=smoke[1]).stdout)["stages"]
-    assert [stage["state"] for stage in fresh] == ["fresh"] * len(FOLDERS)
     recipe.write_text(re.sub(r"(?m)^kl_weight = .*$", "kl_weight = 2.0", recipe.read_text()))
-    changed = {s["name"]: s for s in json.loads(run_concat("status", run, "--json", cache=smoke[1]).stdout)["stages"]}
+    changed = _states(run, smoke.cache)
     assert changed["train-cat"] == {"name": "train-cat", "state": "stale", "why": "cat.kl_weight: 1.0 → 2.0"}
     assert changed["dump-queries"]["state"] == "fresh"
     assert changed["finetune"]["state"] == changed["eval"]["state"] == "stale"
 
 
-def test_verify_finds_a_changed_byte(smoke: Smoke, tmp_path: Path) -> None:
-    run = _copy(smoke, tmp_path)
-    assert run_concat("verify", run, cache=smoke[1]).returncode == 0
+@pytest.mark.parametrize(
+    ("setting", "first_stale"),
+    [
+        ("con.log_every=7", None),
+        ("eval.score_threshold=0.2", "eval"),
+        ("finetune.pseudo_unseen=32", "finetune"),
+        ("dump.views=['plain', 'flipped']", "dump-queries"),
+        ("clip.prompts=single", "precompute"),
+        ("data.micrococo.seed=9", "make-micrococo"),
+    ],
+)
+def test_a_setting_makes_stale_what_depends_on_it(
+    smoke: FinishedRun, tmp_path: Path, setting: str, first_stale: str | None
+) -> None:
+    from pipelines.recipe import load_recipe, write_recipe
+
+    run = smoke.copy(tmp_path)
+    write_recipe(run / "recipe.toml", load_recipe(str(run / "recipe.toml"), (setting,)))
+    states = _states(run, smoke.cache)
+    names = list(states)
+    first = names.index(first_stale) if first_stale else len(names)
+    assert [states[name]["state"] for name in names[:first]] == ["fresh"] * first
+    assert all(states[name]["state"] == "stale" for name in names[first : first + 1])
+
+
+def test_verify_finds_a_changed_byte(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path)
+    assert concat_here("verify", run, cache=smoke.cache).returncode == 0
     weights = run / "cat/generator.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(bytes(content))
-    found = run_concat("verify", run, cache=smoke[1])
+    found = concat_here("verify", run, cache=smoke.cache)
     assert found.returncode == 2
     assert "generator.safetensors was changed" in found.stderr
 
 
-def test_a_normal_run_shows_no_library_warning(smoke: Smoke) -> None:
-    output = smoke[2].stdout + smoke[2].stderr
-    assert "Warning" not in output
-    assert "Traceback" not in output
-    assert smoke[2].stderr == ""
-
-
-def test_a_new_unseen_name_leaves_images_and_training_alone(smoke: Smoke, tmp_path: Path) -> None:
-    """What is cached for the seen half does not depend on how the unseen half is called."""
-    run = _copy(smoke, tmp_path)
+def test_a_new_unseen_name_leaves_images_and_training_alone(smoke: FinishedRun, tmp_path: Path) -> None:
+    """What is made for the seen half does not depend on how the unseen half is called."""
+    run = smoke.copy(tmp_path)
     vocabulary = Path(__file__).parents[2] / "pipelines/vocabularies/micrococo.toml"
     renamed = tmp_path / "vocabulary.toml"
     renamed.write_text(vocabulary.read_text().replace('"red circle"', '"crimson disc"'))
-    done = run_concat("split-coco", "--run", run, "--vocabulary", renamed, cache=smoke[1])
+    done = concat_here("split-coco", "--run", run, "--vocabulary", renamed, cache=smoke.cache)
     assert done.returncode == 0, done.stderr
-    states = {s["name"]: s["state"] for s in json.loads(run_concat("status", run, "--json", cache=smoke[1]).stdout)["stages"]}
+    states = {name: stage["state"] for name, stage in _states(run, smoke.cache).items()}
     assert states["precompute"] == states["train-con"] == states["dump-queries"] == states["train-cat"] == "fresh"
     assert states["finetune"] == states["eval"] == "stale"
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_killed_training_resumes_to_the_same_weights(smoke: Smoke, tmp_path: Path, workers: int) -> None:
-    from pipelines.files import sha256
-
-    run = _copy(smoke, tmp_path)
-    for folder in ("con", "dump", "cat", "finetune", "eval"):
-        shutil.rmtree(run / folder)
-    arguments = ("train-con", "--run", run, "--set", f"runtime.workers={workers}")
-    killed = _kill_after_checkpoint(run, arguments, smoke[1])
-    assert killed == -9
-    assert (run / ".con.partial/checkpoint.pt").exists()
-    resumed = run_concat(*arguments, cache=smoke[1])
-    assert resumed.returncode == 0, resumed.stderr
-    assert "resuming" in resumed.stdout
-    assert sha256(run / "con/model.safetensors") == sha256(smoke[0] / "con/model.safetensors")
-
-
-def _kill_after_checkpoint(run: Path, arguments: tuple[object, ...], cache: Path) -> int:
-    """Starts a stage and kills it (SIGKILL) as soon as it has written a checkpoint."""
-    import os
-    import sys
-    import time
-
-    command = [str(Path(sys.executable).with_name("concat")), *map(str, arguments)]
-    process = subprocess.Popen(command, env={**os.environ, "CONCAT_CACHE": str(cache)}, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 240
-    while not (run / ".con.partial/checkpoint.pt").exists() and process.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.kill()
-    return process.wait()
+def test_micrococo_alone_can_be_made_and_is_not_overwritten(tmp_path: Path) -> None:
+    folder = tmp_path / "world"
+    arguments = ("make-micrococo", folder, "--train", 3, "--val", 2, "--tune", 1)
+    assert concat_here(*arguments, cache=tmp_path).returncode == 0
+    for split, count in (("train", 3), ("val", 2), ("tune", 1)):
+        assert len(list((folder / f"{split}2017").glob("*.jpg"))) == count
+        assert len(list((folder / f"annotations/panoptic_{split}2017").glob("*.png"))) == count
+    again = concat_here(*arguments, cache=tmp_path)
+    assert again.returncode == 2
+    assert "not empty" in again.stderr

@@ -209,3 +209,41 @@ def test_a_damaged_manifest_makes_its_stage_stale(tmp_path: Path, chain: list[St
     (run.folder / "split/manifest.json").write_text(damage)
     assert _states(run, chain)[0][0] == "stale"
     assert bring_up_to_date(run, chain, "precompute") == ["split-coco", "precompute"]
+
+
+def test_a_stage_that_the_recipe_does_without_counts_for_no_input(tmp_path: Path, chain: list[Stage]) -> None:
+    second = Stage(**{**vars(chain[1]), "reads": {"make-micrococo": ("annotations",), **chain[1].reads}})
+    run = _run(tmp_path)
+    assert bring_up_to_date(run, [chain[0], second], "precompute") == ["split-coco", "precompute"]
+    assert [state for state, _ in _states(run, [chain[0], second])] == ["fresh", "fresh"]
+
+
+def test_an_interrupted_forced_run_is_resumed_by_the_same_command(tmp_path: Path, chain: list[Stage]) -> None:
+    run, found = _run(tmp_path), []
+    bring_up_to_date(run, chain, "split-coco")
+
+    def interrupted(context: StageContext) -> None:
+        found.append((context.out / "part").exists())
+        (context.out / "part").write_text("x")
+        if not found[-1]:
+            raise KeyboardInterrupt
+
+    stage = Stage(**{**vars(chain[0]), "execute": interrupted})
+    with pytest.raises(KeyboardInterrupt):
+        bring_up_to_date(run, [stage], "split-coco", force=True)
+    assert (run.folder / "split/number.txt").exists()
+    assert bring_up_to_date(run, [stage], "split-coco", force=True) == ["split-coco"]
+    with pytest.raises(KeyboardInterrupt):
+        bring_up_to_date(run, [stage], "split-coco", force=True)
+    assert found == [False, True, False]
+
+
+def test_the_checkpoint_stays_until_the_folder_is_in_place(tmp_path: Path, chain: list[Stage]) -> None:
+    def train(context: StageContext) -> None:
+        (context.out / "checkpoint.pt").write_text("steps")
+        (context.out / "weights").write_text("w")
+
+    run = _run(tmp_path)
+    bring_up_to_date(run, [Stage(**{**vars(chain[0]), "execute": train})], "split-coco")
+    assert {path.name for path in (run.folder / "split").iterdir()} == {"weights", "manifest.json"}
+    assert set(read_manifest(run.folder / "split/manifest.json").outputs) == {"weights"}
