@@ -50,15 +50,23 @@ def locate(data: DataSettings, cache: Path, micrococo_version: int) -> Locations
     if data.micrococo.render:
         root = micrococo_folder(data.micrococo, cache, micrococo_version)
         split = data.micrococo.evaluate_on
-        return Locations(root / "train2017", root / "annotations/panoptic_train2017.json",
-                         root / f"{split}2017", root / f"annotations/panoptic_{split}2017.json")
+        return Locations(
+            root / "train2017",
+            root / "annotations/panoptic_train2017.json",
+            root / f"{split}2017",
+            root / f"annotations/panoptic_{split}2017.json",
+        )
     if not data.images or not data.annotations:
-        raise ConcatError("The recipe names no data set.",
-                          mend="Give --images FOLDER and --annotations JSON to `concat split-coco`.")
+        raise ConcatError(
+            "The recipe names no data set.", mend="Give --images FOLDER and --annotations JSON to `concat split-coco`."
+        )
     images, annotations = Path(data.images), Path(data.annotations)
-    return Locations(images, annotations,
-                     Path(data.val_images) if data.val_images else _sibling(images),
-                     Path(data.val_annotations) if data.val_annotations else _sibling(annotations))
+    return Locations(
+        images,
+        annotations,
+        Path(data.val_images) if data.val_images else _sibling(images),
+        Path(data.val_annotations) if data.val_annotations else _sibling(annotations),
+    )
 
 
 def _sibling(path: Path) -> Path:

@@ -102,7 +102,7 @@ def _batches(data: PanopticFolder, recipe: Recipe, first_step: int) -> Iterator[
         batch_size=None,
         num_workers=recipe.runtime.workers,
         collate_fn=_as_is,
-        pin_memory=False,
+        generator=torch.Generator(),  # else it draws from the random state that a checkpoint restores
         prefetch_factor=4 if recipe.runtime.workers else None,
     )
     return iter(loader)
