@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -307,7 +307,7 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
     )
     partial = _open_partial(run, stage, made_from | {"forced": forced})
     context = StageContext(
-        run=run,
+        run=run if stage.knows_unseen_names else _without_unseen_names(run),
         stage=stage.name,
         out=partial,
         key=hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16],
@@ -345,6 +345,12 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
         for name in _SCRATCH:
             (partial / name).unlink(missing_ok=True)
         replace_folder(partial, run.folder / stage.folder)
+
+
+def _without_unseen_names(run: Run) -> Run:
+    """The run as a stage sees it that must not know unseen names, which a user may have listed in the recipe."""
+    data = run.recipe.data.model_copy(update={"unseen": ()})
+    return replace(run, recipe=run.recipe.model_copy(update={"data": data}))
 
 
 def _open_partial(run: Run, stage: Stage, made_from: dict[str, Any]) -> Path:

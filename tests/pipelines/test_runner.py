@@ -247,3 +247,15 @@ def test_the_checkpoint_stays_until_the_folder_is_in_place(tmp_path: Path, chain
     bring_up_to_date(run, [Stage(**{**vars(chain[0]), "execute": train})], "split-coco")
     assert {path.name for path in (run.folder / "split").iterdir()} == {"weights", "manifest.json"}
     assert set(read_manifest(run.folder / "split/manifest.json").outputs) == {"weights"}
+
+
+def test_a_blind_stage_does_not_get_the_unseen_names_with_the_recipe(tmp_path: Path, chain: list[Stage]) -> None:
+    seen: dict[str, tuple[str, ...]] = {}
+
+    def look(context: StageContext) -> None:
+        seen[context.stage] = context.recipe.data.unseen
+
+    knowing = Stage(**{**vars(chain[0]), "execute": look, "knows_unseen_names": True})
+    blind = Stage(**{**vars(chain[1]), "execute": look, "reads": {"split-coco": ()}})
+    bring_up_to_date(_run(tmp_path, "data.unseen=['cow']"), [knowing, blind], "precompute")
+    assert seen == {"split-coco": ("cow",), "precompute": ()}

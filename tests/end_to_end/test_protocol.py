@@ -1,0 +1,322 @@
+"""The protocol guard, proven by planting leaks.
+
+`precompute`, `train-con`, `dump-queries` and `train-cat` know neither the names of unseen categories nor their
+embeddings, and no training batch holds a pixel of theirs.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+import torch
+import zarr
+from concat_command import FinishedRun, concat_here, environment, refused
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from pipelines.clip.text import open_text, write_text
+from pipelines.data.coco_panoptic import read_panoptic
+from pipelines.data.panoptic_png import read_panoptic_png
+from pipelines.errors import ProtocolError
+from pipelines.files import sha256
+from pipelines.manifest import read_manifest
+from pipelines.progress import SilentReporter
+from pipelines.recipe import load_recipe, write_recipe
+from pipelines.runner import Run, Stage, StageContext
+from pipelines.segmentors.origin import MICRO_BACKBONE
+from pipelines.stages import dump_queries, evaluate, finetune, precompute, train_cat, train_con
+from pipelines.vocabulary import load_vocabulary
+
+BLIND = ("precompute", "train-con", "dump-queries", "train-cat")
+TELLING = ("unseen.json", "val.json", "dropped.csv", "counts.csv", "overlay_train.png", "overlay_val.png")
+"""What `split-coco` leaves that tells of unseen categories."""
+
+
+def _unseen() -> list[str]:
+    return load_vocabulary("micrococo").unseen.names
+
+
+# --- who opens what --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A run whose stages ran again under watch.
+
+    Attributes:
+        opened: stage → the files that it opened.
+    """
+
+    folder: Path
+    cache: Path
+    opened: dict[str, list[Path]]
+
+
+@pytest.fixture(scope="module")
+def watched(smoke: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """The four blind stages run while everything that tells of unseen categories is gone; then it comes back."""
+    root = tmp_path_factory.mktemp("watched")
+    run = smoke.copy(root, "precompute", "con", "dump", "cat", "finetune", "eval")
+    cache = smoke.copy_scenes(root)
+    short = ("con.iterations=3", "cat.iterations=3", "finetune.iterations=2", "finetune.keep_every=1", "eval.sweep=[]")
+    write_recipe(run / "recipe.toml", load_recipe(str(run / "recipe.toml"), short))
+    whole = shutil.copytree(run / "split", root / "split")
+    _take_away(run / "split", TELLING)
+    opened = _watch(run, cache, *BLIND)
+    shutil.rmtree(run / "split")
+    shutil.copytree(whole, run / "split")
+    return Watched(run, cache, opened | _watch(run, cache, "finetune", "eval"))
+
+
+def _take_away(split: Path, names: tuple[str, ...]) -> None:
+    """Deletes outputs, and from the manifest that they ever were there."""
+    manifest = json.loads((split / "manifest.json").read_text())
+    for name in names:
+        (split / name).unlink()
+        del manifest["outputs"][name]
+    (split / "manifest.json").write_text(json.dumps(manifest))
+
+
+def _watch(run: Path, cache: Path, *stages: str) -> dict[str, list[Path]]:
+    script = Path(__file__).with_name("opened_files.py")
+    shown = subprocess.run(
+        [sys.executable, str(script), str(run), str(cache), *stages],
+        env=environment(cache),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    opened = json.loads(shown.stdout.splitlines()[-1])
+    return {stage: [Path(path) for path in paths] for stage, paths in opened.items()}
+
+
+def _names_in_text_stores(paths: list[Path]) -> set[str]:
+    return {name for names in _text_stores(paths) for name in names}
+
+
+def _text_stores(paths: list[Path]) -> list[set[str]]:
+    """The names in each text store that was opened, or written and renamed."""
+    opened = {parent for path in paths for parent in path.parents if parent.name.startswith("text-")}
+    stores = {store.with_name(store.name.removesuffix(".partial")) for store in opened}
+    return [set(zarr.open_group(store, mode="r").attrs["names"]) for store in stores]
+
+
+@pytest.mark.parametrize("stage", BLIND)
+def test_a_blind_stage_opens_nothing_that_tells_of_unseen_categories(watched: Watched, stage: str) -> None:
+    opened = watched.opened[stage]
+    of_split = {path.name for path in opened if path.parent == watched.folder / "split"}
+    assert "seen.json" in of_split
+    assert of_split <= {"manifest.json", "train.json", "seen.json"}
+    names = _names_in_text_stores(opened)
+    assert names == set(load_vocabulary("micrococo").seen.names)
+    assert not [path for path in opened if "vocabularies" in path.parts or path.parent.name == "annotations"]
+
+
+@pytest.mark.parametrize("stage", BLIND)
+def test_a_blind_stage_opens_no_image_that_was_dropped(watched: Watched, stage: str) -> None:
+    kept = {Path(image.file_name).stem for image in read_panoptic(watched.folder / "split/train.json").images}
+    pictures = [path for path in watched.opened[stage] if path.suffix in (".jpg", ".png")]
+    assert {path.stem for path in pictures} <= kept
+    assert not [path for path in pictures if "val2017" in str(path) or "tune2017" in str(path)]
+    assert bool(pictures) == (stage != "train-cat")
+
+
+@pytest.mark.parametrize("stage", ["finetune", "eval"])
+def test_finetune_and_eval_open_the_unseen_names_in_files_of_their_own(watched: Watched, stage: str) -> None:
+    opened = watched.opened[stage]
+    assert watched.folder / "split/unseen.json" in opened
+    vocabulary = load_vocabulary("micrococo")
+    assert sorted(_text_stores(opened), key=len) == [set(vocabulary.unseen.names), set(vocabulary.seen.names)]
+
+
+def test_finetune_opens_no_image(watched: Watched) -> None:
+    assert not [path for path in watched.opened["finetune"] if path.suffix in (".jpg", ".png")]
+
+
+def test_the_blind_stages_made_the_same_without_what_tells_of_unseen_categories(
+    watched: Watched, smoke: FinishedRun
+) -> None:
+    for name in ("images", "text_seen"):
+        made = [read_manifest(run / "precompute/manifest.json").outputs[name] for run in (watched.folder, smoke.folder)]
+        assert made[0].sha256 == made[1].sha256
+
+
+# --- what training holds ---------------------------------------------------------------------------------------------
+
+
+def test_no_training_image_holds_an_unseen_pixel(smoke: FinishedRun) -> None:
+    scenes = next((smoke.cache / "micrococo").iterdir()) / "annotations/panoptic_train2017.json"
+    given = {entry.image_id: entry for entry in read_panoptic(scenes).annotations}
+    unseen = set(load_vocabulary("micrococo").unseen.ids)
+    kept = read_panoptic(smoke.folder / "split/train.json")
+    for entry in kept.annotations:
+        category_of = {segment.id: segment.category_id for segment in given[entry.image_id].segments_info}
+        ids = read_panoptic_png(scenes.with_suffix("") / entry.file_name)
+        assert not unseen & {category_of[i] for i in set(ids.ravel().tolist()) - {0}}
+    rest = set(given) - {entry.image_id for entry in kept.annotations}
+    assert rest
+    assert all(unseen & {segment.category_id for segment in given[i].segments_info} for i in rest)
+
+
+def test_manifests_say_which_stage_knows_unseen_names(smoke: FinishedRun) -> None:
+    folders = ("split", "precompute", "con", "dump", "cat", "finetune", "eval")
+    protocols = {folder: read_manifest(smoke.folder / folder / "manifest.json").protocol for folder in folders}
+    assert [folder for folder in folders if protocols[folder].unseen_names_used] == ["split", "finetune", "eval"]
+    assert all(protocol.images_dropped and not protocol.unseen_pixels_ignored for protocol in protocols.values())
+    origin = read_manifest(smoke.folder / "con/manifest.json").notes["backbone"]
+    assert not set(origin["training_labels"]) & set(_unseen())
+    assert origin["sha256"] == sha256(MICRO_BACKBONE)
+
+
+# --- planted leaks ---------------------------------------------------------------------------------------------------
+
+
+def _plant_segment(train: Path) -> str:
+    """Gives a segment of the third image an unseen category; what the error has to say."""
+    content = json.loads(train.read_text())
+    category = load_vocabulary("micrococo").unseen.ids[0]
+    content["annotations"][2]["segments_info"][0]["category_id"] = category
+    train.write_text(json.dumps(content))
+    image = content["images"][2]
+    return f"Image {image['id']} ({image['file_name']}) holds category {category}"
+
+
+def _plant_name(store: Path) -> str:
+    """Adds an unseen name to a text store."""
+    names = list(zarr.open_group(store, mode="r").attrs["names"])
+    rows = open_text(store, names, stage="test")
+    write_text(store, [*names, _unseen()[0]], torch.cat([rows, rows[:1]]))
+    return f"{store.name} holds {_unseen()[0]!r}"
+
+
+def _plant_label(dump: Path) -> str:
+    """Makes a dump know an unseen name."""
+    shard = next(dump.glob("*.h5"))
+    with h5py.File(shard, "r+") as file:
+        file.attrs["names"] = [*file.attrs["names"], _unseen()[0]]
+    return f"{shard.name} holds {_unseen()[0]!r}"
+
+
+def _adjust_manifest(manifest: Path, name: str, path: Path) -> None:
+    """Makes a manifest agree with a changed output, as someone would who means to leak."""
+    content = json.loads(manifest.read_text())
+    record: dict[str, Any] = content["outputs"][name]
+    record |= {"sha256": sha256(path), "bytes": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}
+    manifest.write_text(json.dumps(content))
+
+
+LEAKS = [
+    (precompute.STAGE, "train.json", _plant_segment),
+    (train_con.STAGE, "train.json", _plant_segment),
+    (dump_queries.STAGE, "train.json", _plant_segment),
+    (train_con.STAGE, "text_seen", _plant_name),
+    (dump_queries.STAGE, "text_seen", _plant_name),
+    (train_cat.STAGE, "text_seen", _plant_name),
+    (finetune.STAGE, "text_seen", _plant_name),
+    (evaluate.STAGE, "text_seen", _plant_name),
+    (train_cat.STAGE, "queries", _plant_label),
+    (finetune.STAGE, "queries", _plant_label),
+]
+
+
+@pytest.mark.parametrize(("stage", "name", "plant"), LEAKS, ids=[f"{s.name}-{name}" for s, name, _ in LEAKS])
+def test_a_stage_refuses_a_planted_leak(
+    smoke: FinishedRun, tmp_path: Path, stage: Stage, name: str, plant: Callable[[Path], str]
+) -> None:
+    records = read_manifest(smoke.folder / stage.folder / "manifest.json").inputs
+    inputs = {name: smoke.folder / record.path for name, record in records.items() if record.producer}
+    copy = shutil.copytree if inputs[name].is_dir() else shutil.copy2
+    inputs[name] = Path(copy(inputs[name], tmp_path / inputs[name].name))
+    said = plant(inputs[name])
+    recipe = load_recipe(str(smoke.folder / "recipe.toml"))
+    run = Run(smoke.folder, recipe, _own_stores(smoke, tmp_path), SilentReporter())
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ProtocolError) as caught:
+        stage.execute(StageContext(run, stage.name, tmp_path / "out", "key", inputs))
+    assert caught.value.message.startswith(said)
+    if plant is not _plant_segment:
+        assert stage.name in caught.value.message
+    assert caught.value.file in (inputs[name], inputs[name] / "000.h5")
+
+
+def _own_stores(smoke: FinishedRun, root: Path) -> Path:
+    """A cache of one's own with the scenes of the smoke run."""
+    (root / "cache").mkdir()
+    (root / "cache/micrococo").symlink_to(smoke.cache / "micrococo")
+    return root / "cache"
+
+
+def test_a_planted_segment_ends_the_command_that_meets_it(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path)
+    said = _plant_segment(run / "split/train.json")
+    _adjust_manifest(run / "split/manifest.json", "train.json", run / "split/train.json")
+    refused(concat_here("train-con", "--run", run, cache=smoke.cache), said, "unseen pixels", "Run split-coco again")
+
+
+def test_a_planted_segment_without_a_forged_manifest_only_makes_the_split_anew(
+    smoke: FinishedRun, tmp_path: Path
+) -> None:
+    run = smoke.copy(tmp_path)
+    _plant_segment(run / "split/train.json")
+    shown = concat_here("train-con", "--run", run, cache=smoke.cache)
+    assert shown.returncode == 0, shown.stderr
+    assert "split-coco, which train-con needs: output train.json was changed" in shown.stdout
+    assert sha256(run / "split/train.json") == sha256(smoke.folder / "split/train.json")
+
+
+def test_a_store_that_was_given_an_unseen_name_ends_the_command_that_meets_it(
+    smoke: FinishedRun, tmp_path: Path
+) -> None:
+    run, cache = smoke.copy(tmp_path, "con"), Path(shutil.copytree(smoke.cache, tmp_path / "cache"))
+    manifest = run / "precompute/manifest.json"
+    manifest.write_text(manifest.read_text().replace(f"{smoke.cache.resolve()}/", f"{cache}/"))
+    said = _plant_name(Path(read_manifest(manifest).outputs["text_seen"].path))
+    refused(concat_here("train-con", "--run", run, cache=cache), said, "none of the names precompute may read")
+
+
+# --- the backbone ----------------------------------------------------------------------------------------------------
+
+
+def _backbone(path: Path, *more_labels: str) -> Path:
+    """The shipped backbone, said to have been trained on further labels."""
+    with safe_open(MICRO_BACKBONE, framework="pt") as file:
+        state, metadata = {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata())  # noqa: SIM118
+    metadata["training_labels"] = json.dumps([*json.loads(metadata["training_labels"]), *more_labels])
+    save_file(state, path, metadata=metadata)
+    return path
+
+
+@pytest.mark.parametrize("label", [_unseen()[0], _unseen()[0].upper()])
+def test_a_backbone_that_was_taught_an_unseen_category_is_refused(
+    smoke: FinishedRun, tmp_path: Path, label: str
+) -> None:
+    run, path = smoke.copy(tmp_path), _backbone(tmp_path / "backbone.safetensors", label)
+    shown = concat_here("train-con", "--run", run, "--set", f"con.segmentor.backbone_weights={path}", cache=smoke.cache)
+    refused(shown, repr(label), "unseen category", f"File   {path}")
+
+
+def test_a_backbone_exchanged_after_the_split_is_refused(smoke: FinishedRun, tmp_path: Path) -> None:
+    run, path = smoke.copy(tmp_path), _backbone(tmp_path / "backbone.safetensors")
+    shown = concat_here(
+        "split-coco", "--run", run, "--set", f"con.segmentor.backbone_weights={path}", cache=smoke.cache
+    )
+    assert shown.returncode == 0, shown.stderr
+    _backbone(path, _unseen()[0])
+    refused(concat_here("train-con", "--run", run, cache=smoke.cache), repr(_unseen()[0]), "unseen category")
+
+
+@pytest.mark.parametrize("name", ["resnet50_clip.openai", "vit_base_patch16_clip_224.laion2b"])
+def test_a_clip_tower_as_a_backbone_is_refused(smoke: FinishedRun, tmp_path: Path, name: str) -> None:
+    run = smoke.copy(tmp_path)
+    refused(
+        concat_here("train-con", "--run", run, "--set", f"con.segmentor.backbone={name}", cache=smoke.cache),
+        f"{name!r} is a CLIP image tower",
+    )
