@@ -65,7 +65,7 @@ def watched(smoke: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Wat
     root = tmp_path_factory.mktemp("watched")
     run = smoke.copy(root, "precompute", "con", "dump", "cat", "finetune", "eval")
     cache = smoke.copy_scenes(root)
-    short = ("con.iterations=3", "cat.iterations=3", "finetune.iterations=2", "finetune.keep_every=1", "eval.sweep=[]")
+    short = ("con.iterations=3", "cat.iterations=3", "finetune.iterations=2", "finetune.keep_every=1", "eval.panels=0")
     write_recipe(run / "recipe.toml", load_recipe(str(run / "recipe.toml"), short))
     whole = shutil.copytree(run / "split", root / "split")
     _take_away(run / "split", TELLING)

@@ -20,8 +20,14 @@ def _sample(image_id: int, height: int, width: int) -> Sample:
     masks = torch.zeros(2, height, width, dtype=torch.bool)
     masks[0, : height // 2], masks[1, height // 2 :] = True, True
     image = torch.full((3, height, width), image_id, dtype=torch.uint8)
-    return Sample(image_id, image, masks, torch.tensor([1, 0]), torch.tensor([70, 80]),
-                  torch.zeros(height, width, dtype=torch.bool))
+    return Sample(
+        image_id,
+        image,
+        masks,
+        torch.tensor([1, 0]),
+        torch.tensor([70, 80]),
+        torch.zeros(height, width, dtype=torch.bool),
+    )
 
 
 @dataclass
@@ -60,8 +66,9 @@ def test_images_come_in_order_and_batches_hold_one_size(batch_size: int) -> None
 def test_mirrored_images_have_mirrored_segments() -> None:
     sample = _sample(1, 48, 48)
     sample.masks[0, :, :5] = False
-    found = next(extract(Echo(), Folder([sample]), [0], input=INPUT, batch_size=1, device=torch.device("cpu"),
-                         mirrored=True))
+    found = next(
+        extract(Echo(), Folder([sample]), [0], input=INPUT, batch_size=1, device=torch.device("cpu"), mirrored=True)
+    )
     assert not found.sample.masks[0, :, -5:].any()
     assert found.sample.masks[0, 0, 0]
 
@@ -79,6 +86,8 @@ def test_queries_get_the_labels_of_the_segments_they_show(padding: Padding) -> N
     torch.manual_seed(0)
     head = build_projection_head(ClassifierSettings(hidden_dim=8), query_dim=4, text_dim=6)
     text = nn.functional.normalize(torch.randn(2, 6), dim=-1)
-    labels, segment_ids = Assigner(head, text, MatchingSettings(points=500, class_weight=0.0), seed=3)(_extracted(padding))
+    labels, segment_ids = Assigner(head, text, MatchingSettings(points=500, class_weight=0.0), seed=3)(
+        _extracted(padding)
+    )
     assert labels.tolist() == [0, -1, 1]
     assert segment_ids.tolist() == [80, -1, 70]

@@ -34,7 +34,8 @@ def test_without_a_sibling_the_given_set_is_scored(tmp_path: Path) -> None:
 
 def test_given_validation_paths_win(tmp_path: Path) -> None:
     data = _coco(tmp_path, "train2017", "val2017").model_copy(
-        update={"val_images": "/elsewhere", "val_annotations": "/elsewhere.json"})
+        update={"val_images": "/elsewhere", "val_annotations": "/elsewhere.json"}
+    )
     where = locate(data, tmp_path / "cache", 1)
     assert (where.val_images, where.val_annotations) == (Path("/elsewhere"), Path("/elsewhere.json"))
 
@@ -52,6 +53,8 @@ def test_scenes_are_shared_by_runs_of_the_same_settings(tmp_path: Path) -> None:
 
 
 def test_tune_and_val_are_different_files(tmp_path: Path) -> None:
-    paths = {locate(DataSettings(micrococo=MicrococoSettings(render=True, evaluate_on=split)), tmp_path, 1).val_annotations
-             for split in ("val", "tune")}
+    paths = {
+        locate(DataSettings(micrococo=MicrococoSettings(render=True, evaluate_on=split)), tmp_path, 1).val_annotations
+        for split in ("val", "tune")
+    }
     assert len(paths) == 2
