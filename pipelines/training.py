@@ -163,7 +163,7 @@ def _step(training: Training, losses: Losses, fabric: Fabric, clip_norm: float, 
         kept = "The last checkpoint is kept" if checkpoint.exists() else "No checkpoint was written yet"
         raise NonFiniteLossError(
             f"The loss of step {training.step} is not finite ({values}). {kept}.",
-            file=checkpoint,
+            file=checkpoint if checkpoint.exists() else None,
             mend="Lower the learning rate, or use precision 32-true.",
         )
     training.optimiser.zero_grad()

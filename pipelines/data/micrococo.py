@@ -2,8 +2,10 @@
 
 import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator
+import signal
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,15 +75,19 @@ def make_micrococo(
     shutil.rmtree(unfinished, ignore_errors=True)
     for split, count in zip(SPLITS, (train, val, tune), strict=True):
         records = []
-        for record in _write_images(unfinished, split, count=count, size=size, seed=seed, workers=workers):
-            records.append(record)
-            if progress is not None:
-                progress(1)
+        images = _write_images(unfinished, split, count=count, size=size, seed=seed, workers=workers)
+        with closing(images):  # an interruption then gives up what is still to be rendered
+            for record in images:
+                records.append(record)
+                if progress is not None:
+                    progress(1)
         write_json(unfinished / "annotations" / f"panoptic_{split}2017.json", _dataset_json(records), indent=None)
     unfinished.replace(root)
 
 
-def _write_images(root: Path, split: str, *, count: int, size: int, seed: int, workers: int) -> Iterator[_Records]:
+def _write_images(
+    root: Path, split: str, *, count: int, size: int, seed: int, workers: int
+) -> Generator[_Records, None, None]:
     """Write a split's images and PNGs; yields their records in the order of the index."""
     (root / f"{split}2017").mkdir(parents=True)
     (root / "annotations" / f"panoptic_{split}2017").mkdir(parents=True)
@@ -90,8 +96,23 @@ def _write_images(root: Path, split: str, *, count: int, size: int, seed: int, w
         yield from map(write, range(count))
         return
     # spawn: a fork of a process that runs torch's threads can hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(write, range(count), chunksize=16)
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        with _interrupts_held_back():  # on Ctrl-C this process alone has to speak
+            records = pool.map(write, range(count), chunksize=16)
+        yield from records
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C waits meanwhile; processes and threads started here never hear it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _write_image(index: int, *, root: Path, split: str, size: int, seed: int) -> _Records:

@@ -41,7 +41,7 @@ def execute(context: StageContext) -> None:
     for half, name in ((vocabulary.seen, "text_seen.npy"), (vocabulary.unseen, "text_unseen.npy")):
         if recipe.clip.text_embeddings:
             _write_given_text(recipe, half, out / name)
-    if where.validates_on_training_images:
+    if where.validates_on_training_images and not recipe.data.val_annotations:
         context.reporter.say("no val2017 sibling and no --val-annotations: eval scores the given set itself")
     with context.reporter.task("split-coco", 1, unit="json") as task:
         result = split_panoptic(where.annotations, out / "train.json", vocabulary=vocabulary)

@@ -1,5 +1,6 @@
 """Bad input: one message with file and mend, exit code 2 (130 for Ctrl-C), no traceback, nothing finished lost."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -227,27 +228,39 @@ def test_a_non_finite_loss(smoke: FinishedRun, tmp_path: Path) -> None:
 def test_ctrl_c_says_how_to_resume(smoke: FinishedRun, tmp_path: Path) -> None:
     run = smoke.copy(tmp_path, *AFTER_PRECOMPUTE)
     arguments = ["train-con", "--run", str(run), "--set", "con.iterations=1000", "--set", "runtime.workers=1"]
-    process = subprocess.Popen(
-        [CONCAT, *arguments],
-        env=environment(smoke.cache),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 240
-    while not (run / ".con.partial/checkpoint.pt").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the loader's process as well
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stderr.strip().splitlines() == [
+    shown = _interrupted(arguments, run / ".con.partial/checkpoint.pt", smoke.cache)
+    assert shown.stderr.strip().splitlines() == [
         "Stopped. Nothing finished is lost; this resumes:",
         f"  concat {' '.join(arguments)}",
     ]
     assert (run / "precompute/manifest.json").exists()
+
+
+def test_ctrl_c_while_rendering_is_one_message_too(tmp_path: Path) -> None:
+    arguments = ["make-micrococo", str(tmp_path / "world"), "--train", "20000"]
+    shown = _interrupted(arguments, tmp_path / "world.partial/train2017", tmp_path)
+    assert shown.stderr.strip().splitlines()[1:] == [f"  concat {' '.join(arguments)}"]
+    assert not (tmp_path / "world").exists()
+
+
+def _interrupted(arguments: list[str], until: Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    """Starts a command and interrupts it once `until` is there."""
+    command = [CONCAT, *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment(cache), start_new_session=True, **pipes)
+    deadline = time.monotonic() + 240
+    try:
+        while not until.exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the processes it started as well
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, stderr
+    return subprocess.CompletedProcess(command, 130, stdout, stderr)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system to fill")

@@ -220,9 +220,12 @@ def test_given_text_embeddings_take_the_place_of_a_text_encoder(real: RealRun, t
     run = tmp_path / "run"
     split = _split(
         *(run, real.data, real.cache, "--recipe", real.cache.parent / "small.toml"),
+        *("--val-images", real.data / "train2017"),
+        *("--val-annotations", real.data / "annotations/panoptic_train2017.json"),
         *("--text-embeddings", given, "--text-names", names),
     )
     assert split.returncode == 0, split.stderr
+    assert "eval scores the given set itself" not in split.stdout
     done = concat_here("finetune", "--run", run, cache=real.cache)
     assert done.returncode == 0, done.stderr
     vocabulary = load_vocabulary("coco_panoptic")
