@@ -246,8 +246,14 @@ def test_ctrl_c_while_rendering_is_one_message_too(tmp_path: Path) -> None:
 def _interrupted(arguments: list[str], until: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     """Starts a command and interrupts it once `until` is there."""
     command = [CONCAT, *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, env=environment(cache), start_new_session=True, **pipes)
+    process = subprocess.Popen(
+        command,
+        env=environment(cache),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 240
     try:
         while not until.exists():
