@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import shlex
+import shutil
 import sys
 import warnings
 from collections.abc import Callable
@@ -18,8 +19,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def command_line() -> str:
-    """The command as typed, to be repeated."""
-    return shlex.join(["concat", *sys.argv[1:]])
+    """The command as typed, to be repeated; by its path, where the shell would not find it by its name."""
+    name = "concat" if shutil.which("concat") in (None, sys.argv[0]) else sys.argv[0]
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def guarded(command: Command) -> Command:

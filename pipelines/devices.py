@@ -26,13 +26,9 @@ def make_fabric(runtime: RuntimeSettings) -> Fabric:
     nevertheless.
 
     Raises:
-        ConcatError: no such device here, or a precision that it does not have.
+        ConcatError: no such device here.
     """
     device = choose_device(runtime.device)
-    if device.type == "cpu" and runtime.precision == "16-mixed":
-        raise ConcatError(
-            "A CPU has no mixed precision with float16.", mend="Set runtime.precision to 32-true or bf16-mixed."
-        )
     set_threads(runtime.threads)
     _use_deterministic_algorithms(device)
     devices = 1 if device.type == "cpu" else [device.index]

@@ -248,7 +248,7 @@ class RuntimeSettings(Settings):
     """How a run is executed."""
 
     device: str = _setting("auto", "auto, cpu, cuda or cuda:N.")
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = _setting("32-true", "lightning-fabric precision.")
+    precision: Literal["32-true", "bf16-mixed"] = _setting("32-true", "lightning-fabric precision.")
     threads: int = _cosmetic(0, "CPU threads of torch; 0: one a core.", ge=0)
     workers: int = _cosmetic(0, "Loader processes.", ge=0)
 

@@ -60,6 +60,7 @@ class StageContext:
     Attributes:
         out: the folder to write outputs to; what an interrupted run left there is still there.
         key: a hash of everything the result depends on, for outputs in the cache.
+        forced: what the cache holds is to be made again.
         cached: outputs that live in the cache, by name.
         notes, metrics: go into the manifest.
     """
@@ -68,6 +69,7 @@ class StageContext:
     stage: str
     out: Path
     key: str
+    forced: bool
     inputs: Mapping[str, Path]
     cached: dict[str, Path] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
@@ -119,6 +121,7 @@ class Stage:
 
 
 _SCRATCH = ("key.json", "checkpoint.pt")  # in a folder that is being written; no outputs
+_LOGS = ("metrics.jsonl", "tensorboard")  # to be read by people; no stage depends on them
 
 State = Literal["fresh", "stale", "missing"]
 
@@ -228,7 +231,8 @@ def _what_changed(run: Run, stage: Stage, chain: list[Stage], manifest: RunManif
         file = _resolve(run, record.path)
         if not file.exists():
             return f"output {name} is missing"
-        if size_in_bytes(file) != record.bytes or (file.is_file() and file.stat().st_mtime_ns != record.mtime_ns):
+        touched = file.is_file() and file.stat().st_mtime_ns != record.mtime_ns  # as in a copy of the run
+        if size_in_bytes(file) != record.bytes or (touched and sha256(file) != record.sha256):
             return f"output {name} was changed"
     return _changed_input(run, stage, chain, manifest.inputs)
 
@@ -237,7 +241,7 @@ def _changed_input(run: Run, stage: Stage, chain: list[Stage], recorded: dict[st
     try:
         now = _inputs(run, stage, chain, known=recorded)
     except ConcatError as error:
-        return error.message
+        return f"{error.message.rstrip('.')}: {error.file}"
     for name in sorted(set(now) | set(recorded)):
         if name not in now or name not in recorded:
             return f"input {name} was {'removed' if name in recorded else 'added'}"
@@ -311,6 +315,7 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
         stage=stage.name,
         out=partial,
         key=hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16],
+        forced=forced,
         inputs={name: _resolve(run, record.path) for name, record in inputs.items()},
     )
     with _resumable(run, stage):
@@ -342,9 +347,10 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
             peak_memory_bytes=peak_memory(torch.device(context.device)),
         )
         write_manifest(partial / "manifest.json", manifest)
-        for name in _SCRATCH:
-            (partial / name).unlink(missing_ok=True)
-        replace_folder(partial, run.folder / stage.folder)
+        final = run.folder / stage.folder
+        replace_folder(partial, final)
+        for name in _SCRATCH:  # only now: a kill before the rename must find all that it needs to go on
+            (final / name).unlink(missing_ok=True)
 
 
 def _without_unseen_names(run: Run) -> Run:
@@ -368,6 +374,8 @@ def _open_partial(run: Run, stage: Stage, made_from: dict[str, Any]) -> Path:
         write_json(partial / "key.json", made_from)
     elif any(entry.name != "key.json" for entry in partial.iterdir()):
         run.reporter.say(f"{stage.name}: resuming what an interrupted run left")
+        for unfinished in partial.rglob(".*.partial*"):  # files that a killed process was writing
+            unfinished.unlink()
     return partial
 
 
@@ -375,7 +383,7 @@ def _outputs(run: Run, stage: Stage, context: StageContext) -> dict[str, FileRec
     final = run.folder / stage.folder
     records = {name: _output_record(path, str(path.resolve())) for name, path in context.cached.items()}
     for path in sorted(context.out.iterdir()):
-        if path.name not in (*_SCRATCH, "manifest.json") and not path.name.startswith("."):
+        if path.name not in (*_SCRATCH, *_LOGS, "manifest.json") and not path.name.startswith("."):
             records[path.name] = _output_record(path, (final / path.name).relative_to(run.folder).as_posix())
     return records
 

@@ -141,8 +141,8 @@ def train(
     try:
         with reporter.task(description, iterations, training.step, unit="step") as task:
             for batch in batches:
-                losses = losses_of(training.step, batch)
-                _step(training, losses, fabric, clip_norm, checkpoint)
+                losses = _finite(losses_of, training.step, batch, checkpoint)
+                _step(training, losses, fabric, clip_norm)
                 log.add(losses)
                 if training.step % log_every == 0 or training.step == iterations:
                     logged = log.write(training.step, float(training.schedule.get_last_lr()[0]))
@@ -156,19 +156,29 @@ def train(
     return logged
 
 
-def _step(training: Training, losses: Losses, fabric: Fabric, clip_norm: float, checkpoint: Path) -> None:
+def _finite(losses_of: Callable[[int, Batch], Losses], step: int, batch: Batch, checkpoint: Path) -> Losses:
+    """The losses of a step, all finite; a loss may itself refuse values that are not (the matching cost does)."""
+    try:
+        losses = losses_of(step, batch)
+        bad = not all(bool(torch.isfinite(value)) for value in losses.values())
+        values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items()) if bad else ""
+    except NonFiniteLossError as error:
+        bad, values = True, error.message
+    if not bad:
+        return losses
+    kept = "The last checkpoint is kept" if checkpoint.exists() else "No checkpoint was written yet"
+    raise NonFiniteLossError(
+        f"The loss of step {step} is not finite ({values.rstrip('.')}). {kept}.",
+        file=checkpoint,
+        mend="Lower the learning rate, or set runtime.precision=32-true.",
+    )
+
+
+def _step(training: Training, losses: Losses, fabric: Fabric, clip_norm: float) -> None:
     loss = torch.stack(list(losses.values())).sum()
-    if not torch.isfinite(loss):
-        values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
-        kept = "The last checkpoint is kept" if checkpoint.exists() else "No checkpoint was written yet"
-        raise NonFiniteLossError(
-            f"The loss of step {training.step} is not finite ({values}). {kept}.",
-            file=checkpoint if checkpoint.exists() else None,
-            mend="Lower the learning rate, or use precision 32-true.",
-        )
     training.optimiser.zero_grad()
     fabric.backward(loss)
-    if clip_norm > 0:  # by fabric, which first takes the loss scale of 16-mixed out of the gradients
+    if clip_norm > 0:
         fabric.clip_gradients(training.model, training.optimiser, max_norm=clip_norm, error_if_nonfinite=False)
     training.optimiser.step()
     training.schedule.step()

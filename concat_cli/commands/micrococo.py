@@ -8,8 +8,7 @@ import typer
 
 from concat_cli.console import RichReporter
 from concat_cli.errors import guarded
-from concat_cli.options import Debug, Force
-from pipelines.errors import ConcatError
+from concat_cli.options import Debug
 
 
 @guarded
@@ -20,19 +19,11 @@ def make_micrococo(
     tune: Annotated[int, typer.Option(help="Scenes to choose settings on (images).", min=1)] = 400,
     size: Annotated[int, typer.Option(help="Side of a scene (px).", min=64)] = 96,
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same bytes.", min=0)] = 0,
-    force: Force = False,
     debug: Debug = False,
 ) -> None:
     """Render micrococo: images, panoptic PNGs and json of train2017, val2017 and tune2017."""
     from pipelines.data.micrococo import make_micrococo as make
-    from pipelines.files import remove
 
-    if folder.exists() and any(folder.iterdir()):
-        if not force:
-            raise ConcatError(
-                "The folder is not empty.", file=folder, mend="Choose another, or use --force to replace it."
-            )
-        remove(folder)
     with RichReporter().task("render", train + val + tune) as task:
         make(
             folder,

@@ -131,7 +131,7 @@ class PanopticFolder:
             )
 
 
-class StepBatches(Dataset[list[Sample]]):
+class StepBatches(Dataset[list[Sample] | ConcatError]):
     """The batches of the steps `first_step` to `iterations` - 1, item k that of step `first_step` + k.
 
     What a batch holds derives from seed, step and image id alone, so any worker makes the same one, and a resumed run
@@ -166,9 +166,13 @@ class StepBatches(Dataset[list[Sample]]):
     def __len__(self) -> int:
         return len(self._steps)
 
-    def __getitem__(self, item: int) -> list[Sample]:
+    def __getitem__(self, item: int) -> list[Sample] | ConcatError:
+        """The samples of a step, or what is wrong with them: raised in a loader process, it would lose its parts."""
         step = self._steps[item]
-        return [self._augmented(index, step) for index in self._order(step).tolist()]
+        try:
+            return [self._augmented(index, step) for index in self._order(step).tolist()]
+        except ConcatError as error:
+            return error
 
     def _augmented(self, index: int, step: int) -> Sample:
         sample = self._data.sample(index)

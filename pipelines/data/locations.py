@@ -61,15 +61,14 @@ def locate(data: DataSettings, cache: Path, micrococo_version: int) -> Locations
             "The recipe names no data set.", mend="Give --images FOLDER and --annotations JSON to `concat split-coco`."
         )
     images, annotations = Path(data.images), Path(data.annotations)
+    val_images, val_annotations = (
+        path.with_name(path.name.replace("train2017", "val2017")) for path in (images, annotations)
+    )
+    if not (val_images.exists() and val_annotations.exists()):  # one without the other is no validation set
+        val_images, val_annotations = images, annotations
     return Locations(
         images,
         annotations,
-        Path(data.val_images) if data.val_images else _sibling(images),
-        Path(data.val_annotations) if data.val_annotations else _sibling(annotations),
+        Path(data.val_images) if data.val_images else val_images,
+        Path(data.val_annotations) if data.val_annotations else val_annotations,
     )
-
-
-def _sibling(path: Path) -> Path:
-    """The val2017 neighbour of a train2017 path if there is one, else the path itself."""
-    sibling = path.with_name(path.name.replace("train2017", "val2017"))
-    return sibling if sibling.exists() else path

@@ -122,7 +122,7 @@ def check_training_labels(
     Raises:
         ProtocolError: a label is an unseen category, or no seen one.
     """
-    if origin.training_labels is None or origin.origin.startswith(IMAGENET_ORIGIN):
+    if origin.training_labels is None or origin.weights == IMAGENET or origin.origin == IMAGENET_ORIGIN:
         return
     unseen = {_spoken(name) for name in unseen_names or ()}
     seen = None if seen_names is None else {_spoken(name) for name in seen_names}

@@ -1,6 +1,5 @@
 """What every segmentor returns."""
 
-
 from typing import NamedTuple
 
 from torch import Tensor

@@ -6,6 +6,7 @@ from pipelines.clip.text import open_text
 from pipelines.data.dataset import PanopticFolder
 from pipelines.devices import make_fabric, seed_everything
 from pipelines.extractor import load_extractor
+from pipelines.files import remove
 from pipelines.forward import Assigner, extract
 from pipelines.queries import QueryRow, ShardWriter
 from pipelines.runner import Run, Stage, StageContext
@@ -29,6 +30,8 @@ def execute(context: StageContext) -> None:
     assigner = Assigner(extractor.head, text, recipe.con.matching, recipe.seed)
     folder = context.run.cache / "queries" / context.key
     rows = len(data) * len(settings.views)
+    if context.forced:
+        remove(folder)
     shards = ShardWriter(folder, shard=settings.shard, names=seen.names, rows=rows)
     with context.reporter.task(NAME, rows, shards.done) as task:
         done = shards.done

@@ -91,8 +91,8 @@ def execute(context: StageContext) -> None:
 
 def _resumed_shards(out: Path, names: list[str], rows: int) -> ShardWriter:
     """The writer of val queries, set to the first chunk whose scores an interrupted evaluation did not write."""
-    scored = len(list((out / "scores").glob("*.json")))
-    for shard in (out / "queries").glob("*.h5"):
+    scored = len(list((out / "scores").glob("[0-9]*.json")))
+    for shard in (out / "queries").glob("[0-9]*.h5"):
         if int(shard.stem) >= scored:
             shard.unlink()
     return ShardWriter(out / "queries", shard=CHUNK, names=names, rows=rows)
@@ -111,7 +111,7 @@ def _variants(context: StageContext, extractor: Extractor, text_dim: int, device
     recipe = context.recipe
     increments = sorted({*recipe.eval.sweep, recipe.eval.increment})
     variants = {_inductive(increment): Variant(extractor.head, increment) for increment in increments}
-    for path in sorted(context.input("iterates").glob("*.safetensors")):
+    for path in sorted(context.input("iterates").glob("[0-9]*.safetensors")):
         head = load_head(path, recipe.con, recipe.con.segmentor.hidden_dim, text_dim, prefix="").to(device).eval()
         variants[_iterate(int(path.stem))] = Variant(head, 0.0)
     return variants
@@ -200,7 +200,7 @@ def _write_results(
     written: Mapping[str, str],
     variants: Mapping[str, Variant],
 ) -> None:
-    records = [record for path in sorted((context.out / "scores").glob("*.json")) for record in read_json(path)]
+    records = [record for path in sorted((context.out / "scores").glob("[0-9]*.json")) for record in read_json(path)]
     counts = {name: total(ImageScore.from_json(record["scores"][name]) for record in records) for name in variants}
     metrics = _metrics(context.recipe.eval, counts, vocabulary)
     metrics |= {"images": len(records), "candidates": "all names compete (generalised)"}

@@ -14,6 +14,7 @@ from pipelines.data.dataset import PanopticFolder, StepBatches
 from pipelines.data.sample import Sample
 from pipelines.data.transforms import train_transform
 from pipelines.devices import make_fabric, seed_everything
+from pipelines.errors import ConcatError
 from pipelines.extractor import Extractor
 from pipelines.losses.con import TokenBank, global_alignment, instance_alignment
 from pipelines.losses.matching import Assignment, MatchingLoss
@@ -105,7 +106,10 @@ def _batches(data: PanopticFolder, recipe: Recipe, first_step: int) -> Iterator[
         generator=torch.Generator(),  # else it draws from the random state that a checkpoint restores
         prefetch_factor=4 if recipe.runtime.workers else None,
     )
-    return iter(loader)
+    for samples in loader:
+        if isinstance(samples, ConcatError):
+            raise samples
+        yield samples
 
 
 def _as_is(samples: list[Sample]) -> list[Sample]:

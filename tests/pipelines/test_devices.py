@@ -57,11 +57,6 @@ def test_fabric_is_one_silent_deterministic_process(capfd, recwarn, precision):
     assert not recwarn.list
 
 
-def test_float16_on_a_cpu_is_refused():
-    with pytest.raises(ConcatError, match="float16"):
-        make_fabric(RuntimeSettings(device="cpu", precision="16-mixed"))
-
-
 def test_threads():
     set_threads(1)
     assert torch.get_num_threads() == 1

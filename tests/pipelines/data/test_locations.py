@@ -32,6 +32,12 @@ def test_without_a_sibling_the_given_set_is_scored(tmp_path: Path) -> None:
     assert where.val_images == where.images
 
 
+def test_one_sibling_without_the_other_is_no_validation_set(tmp_path: Path) -> None:
+    data = _coco(tmp_path, "train2017", "val2017")
+    (tmp_path / "annotations/panoptic_val2017.json").unlink()
+    assert locate(data, tmp_path / "cache", 1).validates_on_training_images
+
+
 def test_given_validation_paths_win(tmp_path: Path) -> None:
     data = _coco(tmp_path, "train2017", "val2017").model_copy(
         update={"val_images": "/elsewhere", "val_annotations": "/elsewhere.json"}
