@@ -1,6 +1,7 @@
 """The help a newcomer reads: complete, in order, quick."""
 
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -49,3 +50,13 @@ def test_help_needs_no_torch() -> None:
 
     code = "import sys, concat_cli.app; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_readme_has_no_gap_and_its_picture_is_there() -> None:
+    root = Path(__file__).parents[2]
+    text = (root / "README.md").read_text()
+    assert not re.search(r"\{[A-Z_]+\}", text)
+    for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):
+        assert (root / picture).is_file()
+    for command in re.findall(r"(?m)^concat ([a-z-]+)", text):
+        assert command in (*STAGES, "run", "demo", "status", "verify", "make-micrococo")
