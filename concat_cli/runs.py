@@ -12,6 +12,7 @@ from concat_cli.console import RichReporter
 from concat_cli.errors import command_line
 from pipelines.errors import ConcatError
 from pipelines.recipe import Recipe, load_recipe, override, write_recipe
+from pipelines.vocabulary import choose_vocabulary
 
 if TYPE_CHECKING:
     from pipelines.runner import Run
@@ -45,6 +46,7 @@ def open_run(
     overrides += [f"seed={seed}"] if seed is not None else []
     overrides += [f'runtime.device="{device}"'] if device is not None else []
     resolved = load_recipe(recipe, tuple(overrides)) if recipe else override(load_recipe(str(path)), tuple(overrides))
+    choose_vocabulary(resolved.data.vocabulary, resolved.data.unseen)  # so that no recipe is kept that cannot run
     keep(folder, resolved)
     from pipelines.runner import Run
 

@@ -133,6 +133,23 @@ def load_vocabulary(name_or_path: str) -> Vocabulary:
         raise CorruptFileError(f"Not a vocabulary: {detail}.", file=path) from None
 
 
+def choose_vocabulary(name_or_path: str, unseen: Sequence[str]) -> Vocabulary:
+    """A vocabulary with its own unseen categories, or with `unseen` in their place.
+
+    Raises:
+        ConcatError: no such vocabulary, a name that is none of its categories, or a half without a category.
+    """
+    vocabulary = load_vocabulary(name_or_path)
+    vocabulary = vocabulary.with_unseen(unseen) if unseen else vocabulary
+    if not len(vocabulary.unseen) or not len(vocabulary.seen):
+        which = "all" if len(vocabulary.unseen) else "no"
+        raise ConcatError(
+            f"The vocabulary {vocabulary.name} marks {which} categories as unseen.",
+            mend="Name some, but not all, with --unseen.",
+        )
+    return vocabulary
+
+
 def write_part(path: Path, part: Vocabulary) -> None:
     """Writes the seen or the unseen part of a vocabulary as JSON."""
     write_json(path, part.model_dump(mode="json"))

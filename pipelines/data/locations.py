@@ -41,20 +41,22 @@ def micrococo_folder(settings: MicrococoSettings, cache: Path, version: int) -> 
     return cache / "micrococo" / key
 
 
-def locate(data: DataSettings, cache: Path, micrococo_version: int) -> Locations:
+def locate(data: DataSettings, micrococo: Path) -> Locations:
     """The locations of a recipe; a val2017 sibling of a train2017 set is found by its name.
+
+    Args:
+        micrococo: folder of the rendered scenes, for a recipe that renders them.
 
     Raises:
         ConcatError: neither a data set nor micrococo is asked for.
     """
     if data.micrococo.render:
-        root = micrococo_folder(data.micrococo, cache, micrococo_version)
         split = data.micrococo.evaluate_on
         return Locations(
-            root / "train2017",
-            root / "annotations/panoptic_train2017.json",
-            root / f"{split}2017",
-            root / f"annotations/panoptic_{split}2017.json",
+            micrococo / "train2017",
+            micrococo / "annotations/panoptic_train2017.json",
+            micrococo / f"{split}2017",
+            micrococo / f"annotations/panoptic_{split}2017.json",
         )
     if not data.images or not data.annotations:
         raise ConcatError(

@@ -1,6 +1,7 @@
 """Write micrococo, the embedded world, as a data set in COCO's panoptic layout (images, id PNGs, json)."""
 
 import multiprocessing
+import os
 import shutil
 import signal
 from collections.abc import Callable, Generator, Iterator
@@ -82,6 +83,8 @@ def make_micrococo(
                 if progress is not None:
                     progress(1)
         write_json(unfinished / "annotations" / f"panoptic_{split}2017.json", _dataset_json(records), indent=None)
+    for path in unfinished.rglob("*"):
+        os.utime(path, (0, 0))  # scenes rendered again after a cache was emptied are the same to every stage
     unfinished.replace(root)
 
 

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+from torch import nn
+
 from pipelines.clip.text import open_text
 from pipelines.data.dataset import PanopticFolder
 from pipelines.devices import make_fabric, seed_everything
 from pipelines.extractor import load_extractor
-from pipelines.files import remove
+from pipelines.files import alone, remove
 from pipelines.forward import Assigner, extract
 from pipelines.queries import QueryRow, ShardWriter
 from pipelines.runner import Run, Stage, StageContext
@@ -32,29 +34,36 @@ def execute(context: StageContext) -> None:
     rows = len(data) * len(settings.views)
     if context.forced:
         remove(folder)
-    shards = ShardWriter(folder, shard=settings.shard, names=seen.names, rows=rows)
-    with context.reporter.task(NAME, rows, shards.done) as task:
-        done = shards.done
-        for view, name in enumerate(settings.views):
-            first = min(max(done - view * len(data), 0), len(data))
-            for extracted in extract(
-                model,
-                data,
-                range(first, len(data)),
-                input=recipe.con.input,
-                device=fabric.device,
-                batch_size=settings.batch_size,
-                mirrored=name == "flipped",
-            ):
-                shards.add(
-                    QueryRow(
-                        extracted.sample.image_id, extracted.queries, *assigner(extracted), view=int(name == "flipped")
-                    )
-                )
-                task.advance()
+    with alone(folder):
+        _dump(model, data, assigner, ShardWriter(folder, shard=settings.shard, names=seen.names, rows=rows), context)
     context.cached["queries"] = folder
     context.device = str(fabric.device)
     context.notes |= {"rows": rows}
+
+
+def _dump(
+    model: nn.Module, data: PanopticFolder, assigner: Assigner, shards: ShardWriter, context: StageContext
+) -> None:
+    """Adds view after view, from the row on that the complete shards end at."""
+    settings, done = context.recipe.dump, shards.done
+    device = assigner.text.device
+    with context.reporter.task(NAME, shards.rows, done) as task:
+        for view, name in enumerate(settings.views):
+            mirrored = name == "flipped"
+            rest = range(min(max(done - view * len(data), 0), len(data)), len(data))
+            for extracted in extract(
+                model,
+                data,
+                rest,
+                input=context.recipe.con.input,
+                device=device,
+                batch_size=settings.batch_size,
+                mirrored=mirrored,
+            ):
+                labels, segment_ids = assigner(extracted)
+                image_id = extracted.sample.image_id
+                shards.add(QueryRow(image_id, extracted.queries, labels, segment_ids, view=int(mirrored)))
+                task.advance()
 
 
 def _sources(run: Run) -> dict[str, Path]:

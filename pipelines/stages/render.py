@@ -5,14 +5,17 @@ import os
 from pipelines.data.locations import Locations, locate, micrococo_folder
 from pipelines.data.micrococo import make_micrococo
 from pipelines.files import alone
-from pipelines.runner import Run, Stage, StageContext
+from pipelines.runner import Run, Stage, StageContext, output_path
 
 VERSION = 1
 
 
 def locations_of(run: Run) -> Locations:
-    """Where the images and annotations of a run lie."""
-    return locate(run.recipe.data, run.cache, VERSION)
+    """Where the images and annotations of a run lie; rendered scenes lie where its manifest says."""
+    manifest = run.folder / STAGE.folder / "manifest.json"
+    if run.recipe.data.micrococo.render and manifest.exists():
+        return locate(run.recipe.data, output_path(run, STAGE, "annotations").parent)
+    return locate(run.recipe.data, micrococo_folder(run.recipe.data.micrococo, run.cache, VERSION))
 
 
 def execute(context: StageContext) -> None:

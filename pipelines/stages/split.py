@@ -15,7 +15,6 @@ from pipelines.data.coco_panoptic import read_panoptic, write_panoptic
 from pipelines.data.dataset import PanopticFolder
 from pipelines.data.locations import Locations
 from pipelines.data.split import CategoryTotals, SplitResult, split_panoptic
-from pipelines.errors import ConcatError
 from pipelines.files import atomic_path
 from pipelines.overlay import Picture
 from pipelines.panels import contact_sheet, save_png
@@ -24,7 +23,7 @@ from pipelines.runner import Run, Stage, StageContext
 from pipelines.segmentors.origin import check_training_labels, read_origin, weights_path
 from pipelines.stages.panels import truth_overlay
 from pipelines.stages.render import locations_of
-from pipelines.vocabulary import SHIPPED, Vocabulary, load_vocabulary, write_part
+from pipelines.vocabulary import SHIPPED, Vocabulary, choose_vocabulary, write_part
 
 TILES = 12  # images on an overlay sheet
 
@@ -32,7 +31,7 @@ TILES = 12  # images on an overlay sheet
 def execute(context: StageContext) -> None:
     """Splits the data set of the recipe."""
     recipe, where, out = context.recipe, locations_of(context.run), context.out
-    vocabulary = _vocabulary(recipe)
+    vocabulary = choose_vocabulary(recipe.data.vocabulary, recipe.data.unseen)
     segmentor = recipe.con.segmentor
     origin = read_origin(segmentor.backbone, segmentor.backbone_weights)
     check_training_labels(origin, unseen_names=vocabulary.unseen.names)
@@ -65,17 +64,6 @@ def execute(context: StageContext) -> None:
         f"kept {result.kept} training images, dropped {len(result.dropped)} with unseen pixels; counts.csv, "
         f"dropped.csv and overlay_train.png in {context.run.folder / 'split'} say which and why"
     )
-
-
-def _vocabulary(recipe: Recipe) -> Vocabulary:
-    vocabulary = load_vocabulary(recipe.data.vocabulary)
-    vocabulary = vocabulary.with_unseen(recipe.data.unseen) if recipe.data.unseen else vocabulary
-    if not len(vocabulary.unseen) or not len(vocabulary.seen):
-        raise ConcatError(
-            f"The vocabulary {vocabulary.name} marks {'all' if len(vocabulary.unseen) else 'no'} categories as unseen.",
-            mend="Name some, but not all, with --unseen.",
-        )
-    return vocabulary
 
 
 def _write_given_text(recipe: Recipe, half: Vocabulary, path: Path) -> None:

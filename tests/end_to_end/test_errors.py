@@ -253,6 +253,7 @@ def _interrupted(arguments: list[str], until: Path, cache: Path) -> subprocess.C
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # deaf to it, where the tests are
     )
     deadline = time.monotonic() + 240
     try:

@@ -249,6 +249,40 @@ def test_the_checkpoint_stays_until_the_folder_is_in_place(tmp_path: Path, chain
     assert set(read_manifest(run.folder / "split/manifest.json").outputs) == {"weights"}
 
 
+def test_a_kill_before_the_rename_leaves_all_that_resuming_needs(
+    tmp_path: Path, chain: list[Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[bool] = []
+
+    def train(context: StageContext) -> None:
+        started.append((context.out / "checkpoint.pt").exists())
+        (context.out / "checkpoint.pt").write_text("steps")
+        (context.out / ".weights.4711.partial").write_text("half")
+
+    def killed(*_: Path) -> None:
+        raise KeyboardInterrupt
+
+    run, stage = _run(tmp_path), Stage(**{**vars(chain[0]), "execute": train})
+    with monkeypatch.context() as patched:
+        patched.setattr("pipelines.runner.replace_folder", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bring_up_to_date(run, [stage], "split-coco")
+    left = {path.name for path in (run.folder / ".split.partial").iterdir()}
+    assert {"key.json", "checkpoint.pt"} <= left
+    bring_up_to_date(run, [stage], "split-coco")
+    assert started == [False, True]
+
+
+def test_a_copied_run_is_as_fresh_as_its_original(tmp_path: Path, chain: list[Stage]) -> None:
+    import shutil
+
+    run = _run(tmp_path)
+    bring_up_to_date(run, chain, "precompute")
+    shutil.copytree(run.folder, tmp_path / "copy", copy_function=shutil.copyfile)  # without the times of the files
+    copy = Run(tmp_path / "copy", run.recipe, run.cache, run.reporter)
+    assert [state for state, _ in _states(copy, chain)] == ["fresh", "fresh"]
+
+
 def test_a_blind_stage_does_not_get_the_unseen_names_with_the_recipe(tmp_path: Path, chain: list[Stage]) -> None:
     seen: dict[str, tuple[str, ...]] = {}
 

@@ -18,7 +18,7 @@ def _coco(root: Path, *splits: str) -> DataSettings:
 
 
 def test_the_val2017_sibling_is_found_by_name(tmp_path: Path) -> None:
-    where = locate(_coco(tmp_path, "train2017", "val2017"), tmp_path / "cache", 1)
+    where = locate(_coco(tmp_path, "train2017", "val2017"), tmp_path / "scenes")
     assert where.val_images == tmp_path / "val2017"
     assert where.val_annotations == tmp_path / "annotations/panoptic_val2017.json"
     assert where.val_png == tmp_path / "annotations/panoptic_val2017"
@@ -27,7 +27,7 @@ def test_the_val2017_sibling_is_found_by_name(tmp_path: Path) -> None:
 
 
 def test_without_a_sibling_the_given_set_is_scored(tmp_path: Path) -> None:
-    where = locate(_coco(tmp_path, "train2017"), tmp_path / "cache", 1)
+    where = locate(_coco(tmp_path, "train2017"), tmp_path / "scenes")
     assert where.validates_on_training_images
     assert where.val_images == where.images
 
@@ -35,20 +35,20 @@ def test_without_a_sibling_the_given_set_is_scored(tmp_path: Path) -> None:
 def test_one_sibling_without_the_other_is_no_validation_set(tmp_path: Path) -> None:
     data = _coco(tmp_path, "train2017", "val2017")
     (tmp_path / "annotations/panoptic_val2017.json").unlink()
-    assert locate(data, tmp_path / "cache", 1).validates_on_training_images
+    assert locate(data, tmp_path / "scenes").validates_on_training_images
 
 
 def test_given_validation_paths_win(tmp_path: Path) -> None:
     data = _coco(tmp_path, "train2017", "val2017").model_copy(
         update={"val_images": "/elsewhere", "val_annotations": "/elsewhere.json"}
     )
-    where = locate(data, tmp_path / "cache", 1)
+    where = locate(data, tmp_path / "scenes")
     assert (where.val_images, where.val_annotations) == (Path("/elsewhere"), Path("/elsewhere.json"))
 
 
 def test_no_data_set_is_one_message(tmp_path: Path) -> None:
     with pytest.raises(ConcatError, match="names no data set"):
-        locate(DataSettings(), tmp_path, 1)
+        locate(DataSettings(), tmp_path)
 
 
 def test_scenes_are_shared_by_runs_of_the_same_settings(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_scenes_are_shared_by_runs_of_the_same_settings(tmp_path: Path) -> None:
 
 def test_tune_and_val_are_different_files(tmp_path: Path) -> None:
     paths = {
-        locate(DataSettings(micrococo=MicrococoSettings(render=True, evaluate_on=split)), tmp_path, 1).val_annotations
+        locate(DataSettings(micrococo=MicrococoSettings(render=True, evaluate_on=split)), tmp_path).val_annotations
         for split in ("val", "tune")
     }
     assert len(paths) == 2
