@@ -69,13 +69,13 @@ class StageContext:
     stage: str
     out: Path
     key: str
-    forced: bool
     inputs: Mapping[str, Path]
     cached: dict[str, Path] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"
     effective_batch_size: int | None = None
+    forced: bool = False
 
     @property
     def recipe(self) -> Recipe:
