@@ -116,13 +116,13 @@ def check_training_labels(
     """Refuses a backbone whose recorded training labels go beyond the seen categories.
 
     A stage that may know unseen names passes them; one that may not passes the seen names alone, and then every label
-    must be among these. ImageNet-1k classification and weights without recorded labels pass. Names are compared as
-    spoken, without case.
+    must be among these. A record of exactly "ImageNet-1k classification", and weights without recorded labels, pass.
+    Names are compared as spoken, without case.
 
     Raises:
         ProtocolError: a label is an unseen category, or no seen one.
     """
-    if origin.training_labels is None or origin.weights == IMAGENET or origin.origin == IMAGENET_ORIGIN:
+    if origin.training_labels is None or origin.origin == IMAGENET_ORIGIN:
         return
     unseen = {_spoken(name) for name in unseen_names or ()}
     seen = None if seen_names is None else {_spoken(name) for name in seen_names}

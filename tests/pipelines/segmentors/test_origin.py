@@ -132,4 +132,9 @@ def test_a_stage_that_knows_seen_names_alone_demands_them():
 
 
 def test_imagenet_1k_passes_whatever_its_labels():
-    check_training_labels(origin(("zebra",), "ImageNet-1k classification, own run"), unseen_names=["zebra"])
+    check_training_labels(origin(("zebra",), "ImageNet-1k classification"), unseen_names=["zebra"])
+
+
+def test_more_than_imagenet_1k_does_not_pass_under_its_name():
+    with pytest.raises(ProtocolError, match="zebra"):
+        check_training_labels(origin(("zebra",), "ImageNet-1k classification, then COCO"), unseen_names=["zebra"])
