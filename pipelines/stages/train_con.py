@@ -105,6 +105,7 @@ def _batches(data: PanopticFolder, recipe: Recipe, first_step: int) -> Iterator[
         collate_fn=_as_is,
         generator=torch.Generator(),  # else it draws from the random state that a checkpoint restores
         prefetch_factor=4 if recipe.runtime.workers else None,
+        multiprocessing_context="fork" if recipe.runtime.workers else None,  # closures cannot be pickled
     )
     for samples in loader:
         if isinstance(samples, ConcatError):
