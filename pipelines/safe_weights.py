@@ -15,6 +15,7 @@ def save_weights(path: Path, module: nn.Module, metadata: dict[str, str] | None 
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
     with atomic_path(path) as partial:
         save_file(state, partial, metadata={"format": "pt", **(metadata or {})})
+        partial.chmod(0o644)  # safetensors makes files that only their owner can read
 
 
 def load_weights(path: Path, module: nn.Module, prefix: str = "") -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,6 +101,7 @@ def _write_images(
         return
     # spawn: a fork of a process that runs torch's threads can hang.
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    resource_tracker.ensure_running()  # which would let interrupts through again if it started below
     try:
         with _interrupts_held_back():  # on Ctrl-C this process alone has to speak
             records = pool.map(write, range(count), chunksize=16)
