@@ -113,7 +113,7 @@ def _batches(data: PanopticFolder, recipe: Recipe, first_step: int) -> Iterator[
         yield samples
 
 
-def _as_is(samples: list[Sample]) -> list[Sample]:
+def _as_is(samples: list[Sample] | ConcatError) -> list[Sample] | ConcatError:
     return samples
 
 
