@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.data.picture import open_picture
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.files import atomic_path
 
@@ -13,16 +14,30 @@ MAX_ID = 2**24 - 1
 
 
 def read_panoptic_png(path: Path) -> NDArray[np.int32]:
-    """Reads a panoptic PNG as a map of segment ids.
+    """Reads a panoptic PNG as a map of segment ids; returns and raises as `decode_panoptic_png`.
+
+    Raises:
+        ConcatError: the file is missing or may not be read.
+    """
+    mend = "Check that the PNG folder lies beside its json and is complete."
+    try:
+        return decode_panoptic_png(path.read_bytes(), path)
+    except FileNotFoundError:
+        raise ConcatError("Panoptic PNG not found.", file=path, mend=mend) from None
+    except OSError as error:
+        raise ConcatError(f"Panoptic PNG not readable: {error.strerror}.", file=path, mend=mend) from None
+
+
+def decode_panoptic_png(data: bytes, file: Path) -> NDArray[np.int32]:
+    """The map of segment ids in the bytes of a panoptic PNG; `file` is named in messages.
 
     Returns:
         int32, H×W; 0 is void.
 
     Raises:
-        ConcatError: the file is missing or may not be read.
         CorruptFileError: it is damaged, no PNG, or its colours are no ids (greyscale, palette, transparency).
     """
-    colours = _read_colours(path).astype(np.int32)  # H×W×3
+    colours = _decode_colours(data, file).astype(np.int32)  # H×W×3
     return colours[..., 0] | colours[..., 1] << 8 | colours[..., 2] << 16
 
 
@@ -39,20 +54,8 @@ def write_panoptic_png(path: Path, ids: NDArray[np.integer]) -> None:
         Image.fromarray(colours).save(partial, format="PNG")
 
 
-def _read_colours(path: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except FileNotFoundError:
-        mend = "Check that the PNG folder lies beside its json and is complete."
-        raise ConcatError("Panoptic PNG not found.", file=path, mend=mend) from None
-    except (PermissionError, IsADirectoryError) as error:
-        raise ConcatError(
-            f"Panoptic PNG not readable: {error.strerror}.", file=path, mend="Check its rights."
-        ) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        mend = "Copy or unpack the file again."
-        raise CorruptFileError(f"Panoptic PNG not readable: {error}.", file=path, mend=mend) from None
+def _decode_colours(data: bytes, file: Path) -> NDArray[np.uint8]:
+    image = open_picture(data, file, "Panoptic PNG")
     pixels = np.asarray(image)
     opaque = image.mode == "RGB" or (image.mode == "RGBA" and bool((pixels[..., 3] == 255).all()))
     if image.format != "PNG" or not opaque:
@@ -60,5 +63,5 @@ def _read_colours(path: Path) -> NDArray[np.uint8]:
             "" if opaque or image.mode != "RGBA" else " with transparency"
         )
         mend = "Use the panoptic PNGs as published (RGB); a label map or a recompressed copy holds no segment ids."
-        raise CorruptFileError(f"Not a panoptic PNG: {found}.", file=path, mend=mend)
+        raise CorruptFileError(f"Not a panoptic PNG: {found}.", file=file, mend=mend)
     return pixels[..., :3]
