@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from pipelines.data.dataset import PanopticFolder
 from pipelines.data.sample import Sample
 from pipelines.data.transforms import test_transform
-from pipelines.inference import Padding
+from pipelines.inference.masks import Padding
 from pipelines.losses.matching import MatchingLoss
 from pipelines.projector import ProjectionHead
 from pipelines.recipe import InputSettings, MatchingSettings

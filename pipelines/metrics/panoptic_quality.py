@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import ConcatError
+from pipelines.metrics.groups import Summary
 from pipelines.metrics.harmonic import harmonic_mean
-from pipelines.vocabulary import Vocabulary
 
 VOID: Final = 0
 _ID_BITS: Final = 24
@@ -26,7 +26,6 @@ _QUALITIES: Final = ("pq", "sq", "rq")
 
 IdMap = NDArray[np.integer]
 Overlaps = dict[tuple[int, int], int]
-Summary = dict[str, dict[str, float | int | None]]
 
 
 class TruthSegment(NamedTuple):
@@ -173,18 +172,6 @@ def total(scores: Iterable[ImageScore]) -> dict[int, CategoryCounts]:
         for category, number in score.false_negatives.items():
             counts.setdefault(category, CategoryCounts()).fn += number
     return counts
-
-
-def panoptic_groups(vocabulary: Vocabulary) -> dict[str, list[int]]:
-    """The category ids of the groups that are reported, in the vocabulary's order."""
-    categories = vocabulary.categories
-    return {
-        "all": vocabulary.ids,
-        "things": [c.id for c in categories if c.isthing],
-        "stuff": [c.id for c in categories if not c.isthing],
-        "seen": [c.id for c in categories if not c.unseen],
-        "unseen": [c.id for c in categories if c.unseen],
-    }
 
 
 def summarise(counts: Mapping[int, CategoryCounts], groups: Mapping[str, Sequence[int]]) -> Summary:

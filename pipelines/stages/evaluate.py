@@ -20,12 +20,13 @@ from pipelines.devices import make_fabric
 from pipelines.extractor import Extractor, load_extractor, load_head
 from pipelines.files import atomic_path, read_json, write_json
 from pipelines.forward import Assigner, Extracted, extract
-from pipelines.inference import PanopticPrediction, class_probabilities, panoptic_variants
+from pipelines.inference.panoptic import PanopticPrediction, panoptic_variants
+from pipelines.inference.probabilities import class_probabilities
+from pipelines.metrics.groups import category_groups
 from pipelines.metrics.panoptic_quality import (
     CategoryCounts,
     ImageScore,
     PredictedSegment,
-    panoptic_groups,
     score_image,
     summarise,
     total,
@@ -236,7 +237,7 @@ def _metrics(
     settings: EvalSettings, counts: Mapping[str, Mapping[int, CategoryCounts]], vocabulary: Vocabulary
 ) -> dict[str, Any]:
     """`metrics.json`: every figure of eval, in percent."""
-    groups = panoptic_groups(vocabulary)
+    groups = category_groups(vocabulary)
     scores: dict[str, dict[str, Any]] = {name: {"panoptic": summarise(c, groups)} for name, c in counts.items()}
     path = {int(name.split()[1]): score for name, score in scores.items() if name.startswith("iterate")}
     best = max(path, key=lambda step: path[step]["panoptic"]["harmonic"]["pq"] or 0.0)

@@ -18,7 +18,8 @@ from pipelines.clip.text import open_text
 from pipelines.data.dataset import PanopticFolder
 from pipelines.data.panoptic_png import read_panoptic_png
 from pipelines.manifest import read_manifest
-from pipelines.metrics.panoptic_quality import PredictedSegment, panoptic_groups, score_image, summarise, total
+from pipelines.metrics.groups import category_groups
+from pipelines.metrics.panoptic_quality import PredictedSegment, score_image, summarise, total
 from pipelines.vocabulary import load_vocabulary
 
 RECIPE = """
@@ -210,7 +211,7 @@ def test_the_truth_as_a_prediction_is_perfect(real: RealRun) -> None:
         same = [PredictedSegment(s.id, s.category_id) for s in segments if not s.iscrowd]
         name = data.file_name(index)
         scores.append(score_image(ids, segments, painted, same, categories=set(vocabulary.ids), image=name))
-    found = summarise(total(scores), panoptic_groups(vocabulary))
+    found = summarise(total(scores), category_groups(vocabulary))
     assert [found[group]["pq"] for group in ("all", "seen", "unseen", "harmonic")] == [100.0] * 4
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pipelines.data.sample import Sample
 from pipelines.forward import Assigner, Extracted, extract
-from pipelines.inference import Padding
+from pipelines.inference.masks import Padding
 from pipelines.projector import build_projection_head
 from pipelines.recipe import ClassifierSettings, InputSettings, MatchingSettings
 from pipelines.segmentors.output import SegmentorOutput

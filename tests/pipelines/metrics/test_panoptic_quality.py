@@ -17,12 +17,10 @@ from pipelines.metrics.panoptic_quality import (
     ImageScore,
     PredictedSegment,
     TruthSegment,
-    panoptic_groups,
     score_image,
     summarise,
     total,
 )
-from pipelines.vocabulary import Category, Vocabulary
 
 CATEGORIES = (2, 3, 7, 11, 12, 20)
 GROUPS = {"all": CATEGORIES, "things": (2, 3, 7), "stuff": (11, 12, 20), "seen": (2, 3, 11, 12), "unseen": (7, 20)}
@@ -281,13 +279,6 @@ def test_harmonic_is_taken_of_each_score() -> None:
     assert summary["harmonic"]["sq"] == pytest.approx(2 * 75 * 90 / 165)
     assert summary["harmonic"]["rq"] == pytest.approx(2 * 50 * (200 / 3) / (50 + 200 / 3))
     assert summary["harmonic"]["n"] is None
-
-
-def test_groups_of_a_vocabulary() -> None:
-    rows = [(5, True, False), (3, False, False), (9, True, True), (1, False, True)]
-    categories = tuple(Category(id=i, name=f"c{i}", isthing=thing, unseen=unseen) for i, thing, unseen in rows)
-    groups = panoptic_groups(Vocabulary(name="tiny", categories=categories))
-    assert groups == {"all": [5, 3, 9, 1], "things": [5, 9], "stuff": [3, 1], "seen": [5, 3], "unseen": [9, 1]}
 
 
 ONE = np.array([[1, 1]])

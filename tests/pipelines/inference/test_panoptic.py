@@ -8,16 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from pipelines.inference import (
-    Padding,
-    PaintedSegment,
-    PanopticPrediction,
-    class_probabilities,
-    paint,
-    panoptic,
-    panoptic_variants,
-    resize_masks,
-)
+from pipelines.inference.panoptic import PaintedSegment, PanopticPrediction, paint, panoptic, panoptic_variants
 
 THRESHOLDS = {"score_threshold": 0.1, "mask_threshold": 0.5, "overlap_threshold": 0.8}
 ISTHING = torch.tensor([True, True, False, False])
@@ -174,24 +165,3 @@ def test_variants_equal_predictions_made_one_by_one() -> None:
             alone = panoptic(variant, logits, size, ISTHING, **THRESHOLDS)
             assert np.array_equal(prediction.ids, alone.ids)
             assert prediction.segments == alone.segments
-
-
-def test_resizing_is_bilinear_between_pixel_centres() -> None:
-    logits = torch.tensor([[[0.0, 4.0]]])
-    assert torch.allclose(resize_masks(logits, (1, 4)), torch.tensor([[[0.0, 1.0, 3.0, 4.0]]]).sigmoid())
-    assert resize_masks(torch.zeros(0, 2, 2), (3, 5)).shape == (0, 3, 5)
-
-
-def test_padding_is_cut_before_the_picture_is_filled() -> None:
-    # An input 8 px square, stride 4, of which the upper left 4×6 is picture; the picture itself is 8×12.
-    logits = torch.tensor([[[5.0, -5.0], [99.0, 99.0]]])
-    padded = interpolate(logits[None], size=(8, 8), mode="bilinear", align_corners=False)[0]
-    expected = interpolate(padded[None, :, :4, :6], size=(8, 12), mode="bilinear", align_corners=False)[0].sigmoid()
-    assert torch.equal(resize_masks(logits, (8, 12), Padding(input=(8, 8), content=(4, 6))), expected)
-
-
-def test_the_increment_goes_to_unseen_logits_alone() -> None:
-    logits = torch.tensor([[0.0, -1.0], [2.0, -3.0]])
-    probabilities = class_probabilities(logits, torch.tensor([False, True]), 1.0)
-    assert torch.allclose(probabilities, torch.tensor([[0.5, 0.5], [0.8808, 0.1192]]), atol=1e-4)
-    assert torch.equal(class_probabilities(logits, torch.tensor([False, True]), 0.0), logits.sigmoid())

@@ -12,14 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-
-class Padding(NamedTuple):
-    """A network input (height, width) in px, of which only the upper left `content` (height, width) is picture."""
-
-    input: tuple[int, int]
-    content: tuple[int, int]
+from pipelines.inference.masks import Padding, resize_masks
 
 
 class PaintedSegment(NamedTuple):
@@ -42,17 +36,6 @@ class PanopticPrediction:
 
     ids: NDArray[np.int32]
     segments: list[PaintedSegment]
-
-
-def class_probabilities(logits: Tensor, unseen: Tensor, increment: float) -> Tensor:
-    """P = sigmoid(logits + increment · 1[unseen]) (CONCAT, supplement table 6).
-
-    Args:
-        logits: float, ...×N.
-        unseen: bool, N.
-        increment: what unseen categories are granted against the bias towards seen ones; 0 in the transductive setting.
-    """
-    return torch.sigmoid(logits + increment * unseen.to(logits.dtype))
 
 
 def panoptic(
@@ -122,18 +105,6 @@ def panoptic_variants(
     ]
 
 
-def resize_masks(mask_logits: Tensor, size: tuple[int, int], padding: Padding | None = None) -> Tensor:
-    """Mask probabilities (K×H×W) at the picture's size from logits (K×h×w), resized bilinearly.
-
-    With padding, logits go to the input's size, are cut to its content and then go to `size`, as Mask2Former does.
-    """
-    logits = mask_logits.float()[:, None]  # K×1×h×w
-    if padding is not None:
-        height, width = padding.content
-        logits = _bilinear(logits, padding.input)[..., :height, :width]
-    return _bilinear(logits, size)[:, 0].sigmoid()
-
-
 def paint(
     scores: Tensor,
     labels: Tensor,
@@ -197,7 +168,3 @@ def _number(
         if not isthing[label]:
             stuff_ids[label] = ids[query]
     return ids, segments
-
-
-def _bilinear(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return interpolate(maps, size=size, mode="bilinear", align_corners=False)
