@@ -1,0 +1,98 @@
+"""A function over many items on several cores: in order, in flat memory, and without a process left behind."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any, Final, TypeVar
+
+from pipelines.errors import ConcatError
+
+_WAITING_PER_WORKER: Final = 4
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def usable_cores() -> int:
+    """How many cores this process may use, which in a container or batch job can be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int) -> Iterator[_Result]:
+    """Yields `function(item)` for every item, in their order, computed by `workers` processes.
+
+    Only a few items per worker are taken ahead of the result that is being waited for, so neither items nor results
+    pile up. The processes end when the last result is taken, when the iterator is closed, and at any error; what
+    `function` raises is raised here. They never hear Ctrl-C: this process does, and ends them.
+
+    Args:
+        function: can be pickled; goes to each process once, so it may carry a large context (`functools.partial`).
+        items: can be pickled, each a piece of work of at least some milliseconds.
+        workers: number of processes, bounded by `usable_cores`; 1 means in this process.
+
+    Raises:
+        ConcatError: a process was killed; or whatever `function` raises.
+    """
+    workers = min(workers, usable_cores())
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    # spawn: a fork of a process that runs torch's threads can hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(function,))
+    waiting: deque[Future[Any]] = deque()
+    resource_tracker.ensure_running()  # it would let interrupts through again if it were started below
+    try:
+        for item in items:
+            with _interrupts_held_back():  # a process may be started here
+                waiting.append(pool.submit(_run_in_worker, item))
+            if len(waiting) == _WAITING_PER_WORKER * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise ConcatError(
+            "A worker process was ended from outside.", mend="It may have run out of memory; use fewer workers."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C waits meanwhile; processes and threads started here never hear it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_function: Callable[[Any], Any]  # in a worker: what it runs
+
+
+def _prepare_worker(function: Callable[[Any], Any]) -> None:
+    global _function
+    _function = function
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would otherwise wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _run_in_worker(item: Any) -> Any:
+    return _function(item)
