@@ -1,4 +1,4 @@
-"""Write micrococo, the embedded world, as a data set in COCO's panoptic layout (images, id PNGs, json)."""
+"""Write micrococo, the embedded world, as a data set in COCO's layouts: panoptic, label maps and instances."""
 
 import multiprocessing
 import os
@@ -17,6 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.data.micrococo_json import (
+    image_entry,
+    instance_entries,
+    instances_json,
+    panoptic_entry,
+    panoptic_json,
+)
 from pipelines.data.micrococo_render import NATIVE_SIZE, STREAMS, VOID, Scene, render_scene, scene_rng
 from pipelines.data.micrococo_world import ALL_CATEGORIES, MICROCOCO_CATEGORIES, SEEN_CATEGORIES, MicrococoCategory
 from pipelines.errors import ConcatError
@@ -29,7 +36,6 @@ SEEN_ONLY_SHARE: Final = 0.5
 """Share of training scenes drawn from seen categories alone; the others may hold any: the split has some to drop."""
 _JPEG: Final[dict[str, Any]] = {"quality": 95, "subsampling": 0}
 _LARGEST_SEGMENT_ID: Final = 2**24 - 1  # what three bytes of a pixel hold
-_DATE: Final = "2025-01-01 00:00:00"  # fixed, since the same seed has to give the same bytes
 
 Progress = Callable[[int], None]
 """Told how many more images are done."""
@@ -37,10 +43,11 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class _Records:
-    """What one image adds to the json."""
+    """What one image adds to the two json files."""
 
     image: dict[str, Any]
     annotation: dict[str, Any]
+    instances: list[dict[str, Any]]
 
 
 def make_micrococo(
@@ -54,7 +61,11 @@ def make_micrococo(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> None:
-    """Render the data set into `root`: `{split}2017/*.jpg`, `annotations/panoptic_{split}2017.json` and `…/*.png`.
+    """Render the data set into `root`.
+
+    Images are `{split}2017/*.jpg`. Their labels stand there in three forms, as COCO's do:
+    `annotations/panoptic_{split}2017.json` with its folder of PNGs, `stuffthingmaps/{split}2017/*.png` (each pixel's
+    category id, 0 for void) and `annotations/instances_{split}2017.json` (things alone).
 
     Everything is written into `ROOT.partial`, which becomes `root` when it is complete.
 
@@ -83,7 +94,13 @@ def make_micrococo(
                 records.append(record)
                 if progress is not None:
                     progress(1)
-        write_json(unfinished / "annotations" / f"panoptic_{split}2017.json", _dataset_json(records), indent=None)
+        images_listed = [record.image for record in records]
+        forms = {
+            "panoptic": panoptic_json(images_listed, [record.annotation for record in records]),
+            "instances": instances_json(images_listed, [entry for record in records for entry in record.instances]),
+        }
+        for form, content in forms.items():
+            write_json(unfinished / "annotations" / f"{form}_{split}2017.json", content, indent=None)
     for path in unfinished.rglob("*"):
         os.utime(path, (0, 0))  # scenes rendered again after a cache was emptied are the same to every stage
     unfinished.replace(root)
@@ -93,8 +110,8 @@ def _write_images(
     root: Path, split: str, *, count: int, size: int, seed: int, workers: int
 ) -> Generator[_Records, None, None]:
     """Write a split's images and PNGs; yields their records in the order of the index."""
-    (root / f"{split}2017").mkdir(parents=True)
-    (root / "annotations" / f"panoptic_{split}2017").mkdir(parents=True)
+    for folder in (f"{split}2017", f"annotations/panoptic_{split}2017", f"stuffthingmaps/{split}2017"):
+        (root / folder).mkdir(parents=True)
     write = partial(_write_image, root=root, split=split, size=size, seed=seed)
     if workers <= 1:
         yield from map(write, range(count))
@@ -125,10 +142,14 @@ def _write_image(index: int, *, root: Path, split: str, size: int, seed: int) ->
     seen_only = split == "train" and rng.random() < SEEN_ONLY_SHARE
     scene = render_scene(rng, size=size, allowed=SEEN_CATEGORIES if seen_only else ALL_CATEGORIES)
     ids = _segment_ids(rng, len(scene.categories))
-    name = f"{_image_id(split, index):012d}"
+    image_id = _image_id(split, index)
+    name = f"{image_id:012d}"
     _picture(scene).save(root / f"{split}2017" / f"{name}.jpg", **_JPEG)
     _id_picture(scene.segments, ids).save(root / "annotations" / f"panoptic_{split}2017" / f"{name}.png")
-    return _Records(_image_record(split, index, size), _annotation_record(split, index, scene, ids))
+    _label_map(scene).save(root / "stuffthingmaps" / f"{split}2017" / f"{name}.png")
+    return _Records(
+        image_entry(image_id, size), panoptic_entry(image_id, scene, ids), instance_entries(image_id, scene)
+    )
 
 
 def _image_id(split: str, index: int) -> int:
@@ -153,70 +174,10 @@ def _id_picture(segments: NDArray[np.int16], ids: NDArray[np.int64]) -> Image.Im
     return Image.fromarray(np.stack((coded & 255, coded >> 8 & 255, coded >> 16), axis=-1).astype(np.uint8))
 
 
-# --- json ---
-
-
-def _image_record(split: str, index: int, size: int) -> dict[str, Any]:
-    identifier = _image_id(split, index)
-    return {
-        "license": 1,
-        "file_name": f"{identifier:012d}.jpg",
-        "coco_url": "",
-        "height": size,
-        "width": size,
-        "date_captured": _DATE,
-        "flickr_url": "",
-        "id": identifier,
-    }
-
-
-def _annotation_record(split: str, index: int, scene: Scene, ids: NDArray[np.int64]) -> dict[str, Any]:
-    identifier = _image_id(split, index)
-    segments = [
-        {
-            "id": int(ids[segment]),
-            "category_id": MICROCOCO_CATEGORIES[category].id,
-            "iscrowd": int(scene.crowds[segment]),
-            **_extent(scene.segments == segment),
-        }
-        for segment, category in enumerate(scene.categories)
-    ]
-    return {"segments_info": segments, "file_name": f"{identifier:012d}.png", "image_id": identifier}
-
-
-def _extent(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """Area in px and box [x, y, width, height] of a mask."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    left, top = int(columns[0]), int(rows[0])
-    box = [left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top]
-    return {"bbox": box, "area": int(mask.sum())}
-
-
-def _dataset_json(records: list[_Records]) -> dict[str, Any]:
-    return {
-        "info": {
-            "description": "micrococo: a rendered world of coloured shapes on textured grounds",
-            "url": "",
-            "version": "1.0",
-            "year": 2025,
-            "contributor": "concat",
-            "date_created": _DATE,
-        },
-        "licenses": [{"url": "https://www.apache.org/licenses/LICENSE-2.0", "id": 1, "name": "Apache License 2.0"}],
-        "images": [record.image for record in records],
-        "annotations": [record.annotation for record in records],
-        "categories": [_category_record(category) for category in MICROCOCO_CATEGORIES],
-    }
-
-
-def _category_record(category: MicrococoCategory) -> dict[str, Any]:
-    return {
-        "supercategory": category.form if category.isthing else "ground",
-        "color": list(category.color),
-        "isthing": int(category.isthing),
-        "id": category.id,
-        "name": category.name,
-    }
+def _label_map(scene: Scene) -> Image.Image:
+    """Grey picture of category ids, all below 256; void is 0."""
+    category_ids = np.array([*(MICROCOCO_CATEGORIES[c].id for c in scene.categories), 0], np.uint8)
+    return Image.fromarray(category_ids[scene.segments])  # VOID is -1: the appended 0
 
 
 def vocabulary_toml() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from pipelines.data.micrococo import MICROCOCO_CATEGORIES, SPLITS, make_micrococo, vocabulary_toml
 from pipelines.data.micrococo_render import MIN_SEGMENT_AREA, STREAMS, VOID, render_scene, scene_rng
@@ -144,7 +145,7 @@ def test_same_seed_same_bytes_whatever_the_workers_and_other_splits(root: Path, 
     make_micrococo(tmp_path / "again", train=24, val=12, tune=0, workers=2)
     expected = files(root)
     for name, content in files(tmp_path / "again").items():
-        if "panoptic_train2017.json" not in name and "tune" not in name:
+        if not name.endswith("train2017.json") and "tune" not in name:
             assert content == expected[name], name
     some = annotations(tmp_path / "again", "train")["annotations"]
     assert some == annotations(root, "train")["annotations"][:24]
@@ -231,3 +232,34 @@ def test_progress_counts_all_images(tmp_path: Path) -> None:
     done: list[int] = []
     make_micrococo(tmp_path / "counted", train=2, val=1, tune=1, progress=done.append)
     assert done == [1, 1, 1, 1]
+
+
+# --- the other forms of labels ---
+
+
+def test_label_maps_hold_the_category_of_every_panoptic_segment(root: Path) -> None:
+    for annotation in annotations(root, "val")["annotations"]:
+        ids = segment_ids(root, "val", annotation["file_name"])
+        picture = Image.open(root / "stuffthingmaps/val2017" / annotation["file_name"])
+        assert picture.mode == "L"
+        expected = np.zeros_like(ids)
+        for segment in annotation["segments_info"]:
+            expected[ids == segment["id"]] = segment["category_id"]
+        assert np.array_equal(np.asarray(picture), expected)
+
+
+def test_instances_are_the_things_of_the_panoptic_labels(root: Path) -> None:
+    instances = json.loads((root / "annotations/instances_train2017.json").read_bytes())
+    things = {category.id for category in MICROCOCO_CATEGORIES if category.isthing}
+    assert [category["id"] for category in instances["categories"]] == sorted(things)
+    assert len({entry["id"] for entry in instances["annotations"]}) == len(instances["annotations"]) > 200
+    found = {annotation["image_id"]: [] for annotation in annotations(root, "train")["annotations"]}
+    for entry in instances["annotations"]:
+        found[entry["image_id"]].append(entry)
+    for annotation in annotations(root, "train")["annotations"][:40]:
+        ids = segment_ids(root, "train", annotation["file_name"])
+        listed = [s for s in annotation["segments_info"] if s["category_id"] in things]
+        for segment, entry in zip(listed, found[annotation["image_id"]], strict=True):
+            for field in ("category_id", "iscrowd", "area", "bbox"):
+                assert segment[field] == entry[field]
+            assert np.array_equal(coco_mask.decode(entry["segmentation"]), ids == segment["id"])
