@@ -1,0 +1,1 @@
+"""Scores of predictions that lie in files, whoever made them; `eval` states its own in the same form."""

@@ -1,0 +1,138 @@
+"""Panoptic quality of anyone's predictions in COCO's panoptic format: two jsons, each with its folder of PNGs."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from pydantic import ValidationError
+
+from pipelines.data.archives import Files, open_files
+from pipelines.data.coco_panoptic import decode_json, not_panoptic, read_panoptic
+from pipelines.data.panoptic_png import decode_panoptic_png
+from pipelines.errors import ConcatError
+from pipelines.metrics.groups import category_groups
+from pipelines.metrics.panoptic_quality import (
+    VOID,
+    CategoryCounts,
+    IdMap,
+    ImageScore,
+    score_image,
+    summarise,
+    total,
+)
+from pipelines.progress import Reporter
+from pipelines.scoring.images import over_images, refuse_missing
+from pipelines.scoring.panoptic_pairs import Pair, pair_images, read_predictions
+from pipelines.scoring.scores import Candidates, Figures, Scores, candidates_of, state_scores
+from pipelines.vocabulary import Category, Vocabulary
+
+
+def panoptic_scores(
+    counts: Mapping[int, CategoryCounts],
+    vocabulary: Vocabulary,
+    *,
+    images: int,
+    candidates: Candidates = "generalised",
+    missing: Sequence[str] = (),
+) -> Scores:
+    """States counts that `panoptic_quality.total` made: "pq", "sq", "rq" and "n"; "tp", "fp", "fn" of categories."""
+    summary = summarise(counts, category_groups(vocabulary))
+    figures = {category.id: _figures(counts.get(category.id, CategoryCounts())) for category in vocabulary.categories}
+    return state_scores("panoptic", vocabulary, summary, figures, images=images, candidates=candidates, missing=missing)
+
+
+def score_panoptic(
+    truth: Path,
+    predictions: Path,
+    *,
+    vocabulary: Vocabulary | None = None,
+    truth_png: Path | None = None,
+    predictions_png: Path | None = None,
+    candidates: Candidates = "generalised",
+    allow_missing: bool = False,
+    workers: int | None = None,
+    reporter: Reporter | None = None,
+) -> Scores:
+    """Scores a predictions json against a truth json, image by image in the truth's order, as panopticapi does.
+
+    Args:
+        truth: COCO-panoptic json, which may lie in a zip.
+        predictions: json with the `annotations` of every image of the truth.
+        vocabulary: the categories; None: those of the truth's json, of which none is unseen.
+        truth_png: folder or zip of the truth's PNGs; None: beside its json and named like it.
+        predictions_png: the same for the predictions.
+        candidates: "novel-only": seen segments of the truth count as void and a predicted one is an error.
+        allow_missing: an image without prediction counts as empty, every truth segment of it as missed.
+        workers: processes; None: one a core.
+
+    Raises:
+        ConcatError: truth and predictions do not fit together, naming the image; a file is missing or damaged.
+    """
+    content = read_panoptic(truth)
+    vocabulary = vocabulary or _vocabulary_of(truth)
+    candidates_of(vocabulary, candidates)
+    annotations = read_predictions(predictions, content)
+    pairs = pair_images(content, annotations, vocabulary, candidates, truth, predictions)
+    missing = [pair.image for pair in pairs if pair.predicted_png is None]
+    refuse_missing(missing, len(pairs), allow_missing, predictions)
+    score = partial(
+        _score_pair,
+        truth_files=open_files(truth_png or _png_beside(truth)),
+        predicted_files=open_files(predictions_png or _png_beside(predictions)),
+        categories=frozenset(vocabulary.ids),
+    )
+    counts = total(over_images(score, pairs, workers=workers, reporter=reporter))
+    return panoptic_scores(counts, vocabulary, images=len(pairs), candidates=candidates, missing=missing)
+
+
+def _figures(counts: CategoryCounts) -> Figures:
+    qualities = {name: 100 * getattr(counts, name) if counts.present else None for name in ("pq", "sq", "rq")}
+    return {**qualities, "tp": counts.tp, "fp": counts.fp, "fn": counts.fn}
+
+
+def _score_pair(pair: Pair, *, truth_files: Files, predicted_files: Files, categories: frozenset[int]) -> ImageScore:
+    truth_ids = _read_png(truth_files, pair.truth_png)
+    if pair.void:
+        truth_ids[np.isin(truth_ids, pair.void)] = VOID
+    if pair.predicted_png is None:
+        predicted_ids, file = np.zeros_like(truth_ids), truth_files.path / pair.truth_png
+    else:
+        predicted_ids, file = _read_png(predicted_files, pair.predicted_png), predicted_files.path / pair.predicted_png
+    try:
+        return score_image(
+            truth_ids, pair.truth, predicted_ids, pair.predicted, categories=categories, image=pair.image
+        )
+    except ConcatError as error:
+        raise ConcatError(error.message, file=file, mend=error.mend) from None
+
+
+def _read_png(files: Files, name: str) -> IdMap:
+    return decode_panoptic_png(files.read(name, "Panoptic PNG"), files.path / name)
+
+
+def _png_beside(annotations: Path) -> Path:
+    """The folder of PNGs beside a json, or its zip where it was not unpacked."""
+    folder, archive = annotations.with_suffix(""), annotations.with_suffix(".zip")
+    packed = not folder.is_dir() and archive.name in open_files(annotations.parent)
+    return archive if packed else folder
+
+
+def _vocabulary_of(truth: Path) -> Vocabulary:
+    """The categories of a truth json."""
+
+    class Entry(msgspec.Struct):
+        id: int
+        name: str
+        isthing: int
+
+    class Categories(msgspec.Struct):
+        categories: list[Entry]
+
+    entries = decode_json(truth, Categories).categories
+    try:
+        categories = tuple(Category(id=e.id, name=e.name, isthing=bool(e.isthing)) for e in entries)
+        return Vocabulary(name=truth.stem, categories=categories)
+    except ValidationError as error:
+        raise not_panoptic(truth, f"its categories: {error.errors()[0]['msg']}") from None
