@@ -4,34 +4,49 @@
 seen file alone; `open_unseen` is the only door to the other one, for the stages that may know its names.
 """
 
-import json
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.files import write_json
+from pipelines.vocabulary_file import read_vocabulary_file, what_is_wrong
 
 SHIPPED = Path(__file__).parent / "vocabularies"
 STAGES_THAT_MAY_OPEN_UNSEEN_NAMES = frozenset({"split-coco", "finetune", "eval"})
 
-Channel = Annotated[int, Field(ge=0, le=255)]
+Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
+Text = Annotated[str, StringConstraints(strict=True, strip_whitespace=True, min_length=1)]
 
 
 class Category(BaseModel):
-    """One category: `id` as in the data set's files (never an index), `prompt_names` what CLIP is asked for."""
+    """One category: `id` as in the data set's files (never an index), `prompt_names` what CLIP is asked for.
+
+    The name `road; street` is short for the name `road` with the prompt names `road` and `street`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: int = Field(ge=0, lt=2**24)
-    name: str = Field(min_length=1)
-    isthing: bool
+    id: int = Field(strict=True, ge=0, lt=2**24)
+    name: Text
+    isthing: bool = True
     color: tuple[Channel, Channel, Channel] = (128, 128, 128)
     unseen: bool = False
-    prompt_names: tuple[str, ...] = ()
+    prompt_names: tuple[Text, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _synonyms(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("name"), str) or ";" not in values["name"]:
+            return values
+        if values.get("prompt_names"):
+            raise ValueError("its synonyms stand both in name and in prompt_names")
+        synonyms = [part.strip() for part in values["name"].split(";")]
+        if not all(synonyms):
+            raise ValueError(f"a synonym in its name {values['name']!r} is empty")
+        return {**values, "name": synonyms[0], "prompt_names": synonyms}
 
     @property
     def spoken(self) -> tuple[str, ...]:
@@ -44,16 +59,20 @@ class Vocabulary(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Text
     categories: tuple[Category, ...]
 
     @model_validator(mode="after")
     def _unique(self) -> "Vocabulary":
-        for field in ("id", "name"):
-            values = [getattr(category, field) for category in self.categories]
-            twice = {value for value in values if values.count(value) > 1}
-            if twice:
-                raise ValueError(f"the {field} {sorted(twice)[0]!r} stands more than once")
+        by_id: dict[int, str] = {}
+        by_name: dict[str, int] = {}
+        for category in self.categories:
+            if category.id in by_id:
+                raise ValueError(f"the id {category.id} stands twice, for {by_id[category.id]!r} and {category.name!r}")
+            if category.name in by_name:
+                ids = f"{by_name[category.name]} and {category.id}"
+                raise ValueError(f"the name {category.name!r} stands twice, with the ids {ids}")
+            by_id[category.id], by_name[category.name] = category.name, category.id
         return self
 
     @property
@@ -104,6 +123,19 @@ class Vocabulary(BaseModel):
         marked = tuple(c.model_copy(update={"unseen": c.name in names}) for c in self.categories)
         return Vocabulary(name=self.name, categories=marked)
 
+    def unseen_relative_to(self, seen: "Vocabulary") -> "Vocabulary":
+        """The same categories, unseen those none of whose spoken names is among the spoken names of `seen`.
+
+        For open-vocabulary evaluation: what of one data set's names a model trained on another's has never met. Case
+        does not count.
+        """
+        met = {name.casefold() for category in seen.categories for name in category.spoken}
+        marked = tuple(
+            c.model_copy(update={"unseen": met.isdisjoint(name.casefold() for name in c.spoken)})
+            for c in self.categories
+        )
+        return Vocabulary(name=self.name, categories=marked)
+
 
 def clean_name(name: str) -> str:
     """A category name as one would say it: suffixes dropped, hyphens to spaces."""
@@ -113,24 +145,47 @@ def clean_name(name: str) -> str:
 
 
 def load_vocabulary(name_or_path: str) -> Vocabulary:
-    """A shipped vocabulary by name (`coco_panoptic`, `micrococo`) or one's own TOML or JSON file.
+    """A shipped vocabulary by name (`coco_panoptic`, `voc20`, …) or one's own TOML or JSON file.
 
     Raises:
-        ConcatError: no such file, or its content is not a vocabulary.
+        ConcatError: no such file, or its content is not a vocabulary, names no category or one spoken name twice.
     """
     path = Path(name_or_path)
     if not path.suffix:
         path = SHIPPED / f"{name_or_path}.toml"
+    vocabulary = _read(path)
+    if not len(vocabulary):
+        raise CorruptFileError("The vocabulary names no category.", file=path, mend="List at least one.")
+    _check_spoken(vocabulary, path)
+    return vocabulary
+
+
+def _read(path: Path) -> Vocabulary:
     try:
-        text = path.read_text(encoding="utf-8")
-        value = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-        return Vocabulary.model_validate(value)
+        values = read_vocabulary_file(path)
     except OSError:
         shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.toml")))
         raise ConcatError("Vocabulary not found.", file=path, mend=f"Shipped ones: {shipped}.") from None
-    except (ValueError, ValidationError) as error:
-        detail = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise CorruptFileError(f"Not a vocabulary: {detail}.", file=path) from None
+    try:
+        return Vocabulary.model_validate(values)
+    except ValidationError as error:
+        raise what_is_wrong(error, values, path) from None
+
+
+def _check_spoken(vocabulary: Vocabulary, path: Path) -> None:
+    """Refuses categories that CLIP could not tell apart."""
+    owners: dict[str, Category] = {}
+    for category in vocabulary.categories:
+        for name in category.spoken:
+            other = owners.get(name.casefold())
+            if other is not None:
+                also = "" if other is category else f" and category {other.id} ({other.name!r})"
+                raise CorruptFileError(
+                    f"Category {category.id} ({category.name!r}){also} would ask CLIP for {name!r} twice.",
+                    file=path,
+                    mend="Give every category names and synonyms (prompt_names) of its own.",
+                )
+            owners[name.casefold()] = category
 
 
 def choose_vocabulary(name_or_path: str, unseen: Sequence[str]) -> Vocabulary:
@@ -161,7 +216,7 @@ def open_seen(path: Path) -> Vocabulary:
     Raises:
         ProtocolError: a category in it is marked unseen.
     """
-    vocabulary = load_vocabulary(str(path))
+    vocabulary = _read(path)
     for category in vocabulary.categories:
         if category.unseen:
             raise ProtocolError(
@@ -178,7 +233,7 @@ def open_unseen(path: Path, *, stage: str) -> Vocabulary:
     """
     if stage not in STAGES_THAT_MAY_OPEN_UNSEEN_NAMES:
         raise ProtocolError(f"The stage {stage} must not open unseen names.", file=path)
-    return load_vocabulary(str(path))
+    return _read(path)
 
 
 def check_names(found: Sequence[str], expected: Sequence[str], *, file: Path, stage: str, mend: str) -> None:
