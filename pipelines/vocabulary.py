@@ -86,6 +86,11 @@ class Vocabulary(BaseModel):
         return Vocabulary(name=self.name, categories=tuple(c for c in self.categories if c.unseen))
 
     @property
+    def things(self) -> "Vocabulary":
+        """The things, in order."""
+        return Vocabulary(name=self.name, categories=tuple(c for c in self.categories if c.isthing))
+
+    @property
     def ids(self) -> list[int]:
         """Category ids, in order."""
         return [category.id for category in self.categories]
