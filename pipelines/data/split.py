@@ -1,61 +1,34 @@
-"""The seen-only training list: which images of a COCO-panoptic json hold no pixel of an unseen category (ZPS).
-
-A full-size json (118,287 images, 1.3 million segments, 165 MB) is cut, not parsed: the entries of kept images are
-copied byte for byte, and only ids, crowd flags and areas are decoded.
-"""
+"""The training list of a COCO-panoptic json, without the images (ZPS) or the segments (ZSS) of unseen categories."""
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Annotated
 
 import msgspec
 import numpy as np
-from msgspec import Raw
-from numpy.typing import NDArray
+from msgspec import Meta, Raw
 
-from pipelines.data.coco_panoptic import Area, CategoryId, category_entries, check_ids, decode_json, not_panoptic
+from pipelines.data.coco_panoptic import Area, CategoryId, category_entries, check_ids, not_panoptic
+from pipelines.data.json_spans import Spans, decode_each, read_spans, write_spans
+from pipelines.data.split_result import (
+    CategoryTotals,
+    Choice,
+    DroppedImage,
+    Protocol,
+    Segments,
+    SplitResult,
+    choose,
+    summarise,
+)
 from pipelines.errors import ConcatError
-from pipelines.files import atomic_path
 from pipelines.vocabulary import Vocabulary
 
-
-class DroppedImage(NamedTuple):
-    """An image left out, and the ids of the unseen categories it holds."""
-
-    image_id: int
-    file_name: str
-    category_ids: tuple[int, ...]
+__all__ = ["CategoryTotals", "DroppedImage", "SplitResult", "split_panoptic"]
 
 
-@dataclass(frozen=True)
-class CategoryTotals:
-    """How often a category occurs; `segments` counts crowd segments too, `pixels` sums the areas the json states."""
-
-    images: int = 0
-    segments: int = 0
-    crowd_segments: int = 0
-    pixels: int = 0
-
-
-@dataclass(frozen=True)
-class SplitResult:
-    """What the split did.
-
-    Attributes:
-        kept: number of training images.
-        dropped: images with unseen pixels, in the order of the annotations.
-        unannotated: number of listed images without annotation, which are left out as well.
-        before: category id → totals over the given json, for every category of the vocabulary.
-        after: the same over the kept images.
-    """
-
-    kept: int
-    dropped: list[DroppedImage]
-    unannotated: int
-    before: dict[int, CategoryTotals]
-    after: dict[int, CategoryTotals]
+Crowd = Annotated[int, Meta(ge=0, le=1)]
 
 
 class _Image(msgspec.Struct, gc=False):
@@ -66,7 +39,7 @@ class _Image(msgspec.Struct, gc=False):
 class _Segment(msgspec.Struct, gc=False):
     category_id: CategoryId
     area: Area = 0
-    iscrowd: int = 0
+    iscrowd: Crowd = 0
 
 
 class _Annotation(msgspec.Struct, gc=False):
@@ -74,91 +47,42 @@ class _Annotation(msgspec.Struct, gc=False):
     segments_info: list[_Segment]
 
 
-class _Spans(msgspec.Struct):
-    """The json with its entries as undecoded bytes."""
+def split_panoptic(annotations: Path, out: Path, *, vocabulary: Vocabulary, protocol: Protocol = "zps") -> SplitResult:
+    """Writes the training list of `annotations` to `out`, whose `categories` are the seen ones alone.
 
-    images: list[Raw]
-    annotations: list[Raw]
-    info: Raw = Raw(b"{}")
-    licenses: Raw = Raw(b"[]")
-
-
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """All segments, column by column; `row` is the place of the annotation, `category` that in the vocabulary."""
-
-    row: NDArray[np.int64]
-    category: NDArray[np.int64]
-    area: NDArray[np.int64]
-    iscrowd: NDArray[np.int64]
-
-
-def split_panoptic(annotations: Path, out: Path, *, vocabulary: Vocabulary) -> SplitResult:
-    """Writes the images of `annotations` without unseen pixels to `out`, whose `categories` are the seen ones alone.
-
-    An image with one segment of an unseen category, crowd or not, is dropped.
+    zps: an image with one segment of an unseen category, crowd or not, is dropped. zss: unseen segments leave
+    `segments_info`, so that their pixels are none of the list's, and an image is dropped if no seen segment but crowds
+    is left. What stays as it was is copied byte for byte.
 
     Args:
-        annotations: COCO-panoptic json.
+        annotations: COCO-panoptic json, which may lie in a zip.
         out: COCO-panoptic json of the kept images, written atomically.
         vocabulary: all categories, the unseen ones marked.
+        protocol: what becomes of images with unseen pixels.
 
     Raises:
         ConcatError: the file is missing, a segment's category is none of the vocabulary, no category is unseen, or no
             image is left.
         CorruptFileError: the json is damaged or inconsistent.
     """
-    if not vocabulary.unseen.ids:
-        raise ConcatError(
-            f"The vocabulary {vocabulary.name} marks no category as unseen.",
-            mend="Name unseen categories, for example --set 'data.unseen=[\"cow\"]'.",
-        )
-    spans = decode_json(annotations, _Spans)
-    images = list(_each(spans.images, _Image, annotations, "image"))
+    spans = read_spans(annotations, not_panoptic)
+    images = list(decode_each(spans.images, _Image, annotations, "image", not_panoptic))
     image_ids, segments = _read_segments(spans.annotations, annotations, vocabulary)
     check_ids([image.id for image in images], image_ids, annotations)
-    held = np.zeros((len(image_ids), len(vocabulary)), dtype=bool)  # annotations × categories
-    held[segments.row, segments.category] = True
-    unseen = np.asarray([category.unseen for category in vocabulary.categories])
-    keep: NDArray[np.bool_] = np.logical_not(held[:, unseen].any(axis=1))
-    if not keep.any():
-        raise ConcatError(
-            f"No training image is left: {len(keep)} of {len(keep)} annotated images hold unseen pixels.",
-            file=annotations,
-            mend="Give a larger training set, or fewer unseen categories.",
-        )
-    kept_ids = {image_id for image_id, kept in zip(image_ids, keep, strict=True) if kept}
-    kept_images = [raw for raw, image in zip(spans.images, images, strict=True) if image.id in kept_ids]
-    kept_annotations = [raw for raw, kept in zip(spans.annotations, keep, strict=True) if kept]
-    _write(out, spans, kept_images, kept_annotations, vocabulary.seen)
-    file_names = {image.id: image.file_name for image in images}
-    return SplitResult(
-        kept=len(kept_ids),
-        dropped=_dropped(held & unseen, vocabulary, image_ids, file_names),
-        unannotated=len(images) - len(image_ids),
-        before=_totals(segments, held, np.ones(len(keep), dtype=bool), vocabulary),
-        after=_totals(segments, held, keep, vocabulary),
-    )
+    choice = choose(segments, vocabulary, protocol, file=annotations, keep_empty=protocol == "zps")
+    kept_ids = {image_id for image_id, kept in zip(image_ids, choice.keep.tolist(), strict=True) if kept}
+    kept_images = (raw for raw, image in zip(spans.images, images, strict=True) if image.id in kept_ids)
+    _write(out, spans, kept_images, _listed(spans.annotations, segments, choice), vocabulary.seen)
+    name_of = {image.id: image.file_name for image in images}
+    result = summarise(choice, segments, vocabulary, image_ids, [name_of[image_id] for image_id in image_ids])
+    return replace(result, unannotated=len(images) - len(image_ids))
 
 
-def _each(spans: Sequence[Raw], kind: type[_T], path: Path, what: str) -> Iterator[_T]:
-    """Decodes one entry after the other, so that only one is held as objects."""
-    decoder = msgspec.json.Decoder(kind)
-    for number, span in enumerate(spans):
-        try:
-            yield decoder.decode(span)
-        except msgspec.DecodeError as error:
-            raise not_panoptic(path, f"{what} number {number}: {error}") from None
-
-
-def _read_segments(spans: Sequence[Raw], path: Path, vocabulary: Vocabulary) -> tuple[list[int], _Columns]:
+def _read_segments(spans: Sequence[Raw], path: Path, vocabulary: Vocabulary) -> tuple[list[int], Segments]:
     """The image id of each annotation, and all segments."""
     image_ids: list[int] = []
     counts, category_ids, areas, crowds = array("q"), array("q"), array("q"), array("q")
-    for annotation in _each(spans, _Annotation, path, "annotation"):
+    for annotation in decode_each(spans, _Annotation, path, "annotation", not_panoptic):
         image_ids.append(annotation.image_id)
         counts.append(len(annotation.segments_info))
         for segment in annotation.segments_info:
@@ -177,42 +101,35 @@ def _read_segments(spans: Sequence[Raw], path: Path, vocabulary: Vocabulary) -> 
         )
     order = np.argsort(ids)
     category = order[np.searchsorted(ids, found, sorter=order)]
-    return image_ids, _Columns(row, category, np.asarray(areas), np.asarray(crowds))
+    return image_ids, Segments(len(image_ids), row, category, np.asarray(areas), np.asarray(crowds))
 
 
-def _dropped(
-    held: NDArray[np.bool_], vocabulary: Vocabulary, image_ids: Sequence[int], file_names: Mapping[int, str]
-) -> list[DroppedImage]:
-    """The annotated images that hold a category of `vocabulary`, as `held` tells."""
-    ids = np.asarray(vocabulary.ids)
-    rows = np.flatnonzero(held.any(axis=1)).tolist()
-    return [
-        DroppedImage(image_ids[row], file_names[image_ids[row]], tuple(sorted(ids[held[row]].tolist()))) for row in rows
-    ]
+def _listed(spans: Sequence[Raw], segments: Segments, choice: Choice) -> Iterator[bytes | Raw]:
+    """The entries of the kept images; one that loses segments is put together anew from what it keeps."""
+    ends = np.cumsum(np.bincount(segments.row, minlength=segments.images)).tolist()
+    start = 0
+    for span, kept, end in zip(spans, choice.keep.tolist(), ends, strict=True):
+        if kept:
+            listed = choice.listed[start:end]
+            yield span if listed.all() else _with_segments(span, listed.tolist())
+        start = end
 
 
-def _totals(
-    segments: _Columns, held: NDArray[np.bool_], chosen: NDArray[np.bool_], vocabulary: Vocabulary
-) -> dict[int, CategoryTotals]:
-    """The totals over the annotations that are `chosen`, by category id."""
-    wanted = chosen[segments.row]
-    category, crowd, size = segments.category[wanted], segments.iscrowd[wanted] != 0, len(vocabulary)
-    columns = (
-        held[chosen].sum(axis=0),
-        np.bincount(category, minlength=size),
-        np.bincount(category[crowd], minlength=size),
-        np.bincount(category, weights=segments.area[wanted], minlength=size).astype(np.int64),  # exact below 2⁵³ px
-    )
-    rows = np.stack(columns, axis=1).tolist()
-    return {category_id: CategoryTotals(*row) for category_id, row in zip(vocabulary.ids, rows, strict=True)}
+def _with_segments(span: Raw, listed: Sequence[bool]) -> bytes:
+    fields = msgspec.json.decode(span, type=dict[str, Raw])
+    given = msgspec.json.decode(fields["segments_info"], type=list[Raw])
+    kept = [segment for segment, wanted in zip(given, listed, strict=True) if wanted]
+    return msgspec.json.encode({**fields, "segments_info": kept})
 
 
-def _write(out: Path, spans: _Spans, images: Sequence[Raw], annotations: Sequence[Raw], seen: Vocabulary) -> None:
-    with atomic_path(out) as partial, open(partial, "wb") as file:
-        file.writelines((b'{"info":', spans.info, b',"licenses":', spans.licenses))
-        for name, entries in (("images", images), ("annotations", annotations)):
-            file.write(f',"{name}":[\n'.encode())
-            for number, entry in enumerate(entries):
-                file.writelines((b",\n" if number else b"", entry))
-            file.write(b"]")
-        file.writelines((b',"categories":', msgspec.json.encode(category_entries(seen)), b"}\n"))
+def _write(
+    out: Path, spans: Spans, images: Iterable[Raw], annotations: Iterable[bytes | Raw], seen: Vocabulary
+) -> None:
+    fields: dict[str, bytes | Raw | Iterable[bytes | Raw]] = {
+        "info": spans.info,
+        "licenses": spans.licenses,
+        "images": images,
+        "annotations": annotations,
+        "categories": msgspec.json.encode(category_entries(seen)),
+    }
+    write_spans(out, fields)

@@ -1,0 +1,77 @@
+"""A large COCO json cut into entries without parsing them, and a new one written from such entries.
+
+A full-size json (COCO's panoptic: 118,287 images, 1.3 million segments, 165 MB; its instances: 450 MB) is too large to
+hold as objects: entries stay the bytes they are, one after the other is decoded as far as it is needed, and those that
+are kept are copied byte for byte.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from pipelines.data.archives import read_bytes
+from pipelines.errors import CorruptFileError
+from pipelines.files import atomic_path
+
+Refusal = Callable[[Path, str], CorruptFileError]
+"""Makes the error for a json of another format, from the file and what is wrong."""
+
+_T = TypeVar("_T")
+
+
+class Spans(msgspec.Struct):
+    """A COCO json with its entries as undecoded bytes."""
+
+    images: list[Raw]
+    annotations: list[Raw]
+    info: Raw = Raw(b"{}")
+    licenses: Raw = Raw(b"[]")
+    categories: Raw = Raw(b"[]")
+
+
+def read_spans(path: Path, refusal: Refusal) -> Spans:
+    """Cuts a json, which may lie in a zip, into entries.
+
+    Raises:
+        ConcatError: the file is missing or may not be read.
+        CorruptFileError: it is truncated, no JSON, or lacks a field of the format.
+    """
+    try:
+        return msgspec.json.decode(read_bytes(path, what="Annotations"), type=Spans)
+    except msgspec.ValidationError as error:
+        raise refusal(path, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        mend = "The file is damaged or truncated: copy or unpack it again."
+        raise CorruptFileError(f"Not valid JSON: {error}.", file=path, mend=mend) from None
+
+
+def decode_each(spans: Sequence[Raw], kind: type[_T], path: Path, what: str, refusal: Refusal) -> Iterator[_T]:
+    """Decodes one entry after the other as `kind`, so that only one is held as objects; `what` names an entry.
+
+    Raises:
+        CorruptFileError: an entry is none of `kind`.
+    """
+    decoder = msgspec.json.Decoder(kind)
+    for number, span in enumerate(spans):
+        try:
+            yield decoder.decode(span)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise refusal(path, f"{what} number {number}: {error}") from None
+
+
+def write_spans(out: Path, fields: Mapping[str, bytes | Raw | Iterable[bytes | Raw]]) -> None:
+    """Writes a json atomically: of each field its JSON, or the JSON of its entries, one a line."""
+    with atomic_path(out) as partial, open(partial, "wb") as file:
+        for number, (name, value) in enumerate(fields.items()):
+            file.write(f'{"," if number else "{"}"{name}":'.encode())
+            if isinstance(value, bytes | Raw):
+                file.write(value)
+                continue
+            file.write(b"[\n")
+            for place, entry in enumerate(value):
+                file.writelines((b",\n" if place else b"", entry))
+            file.write(b"]")
+        file.write(b"}\n")
