@@ -13,19 +13,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipelines.errors import ConcatError
 from pipelines.metrics.groups import Summary
 from pipelines.metrics.harmonic import harmonic_mean
+from pipelines.metrics.segment_runs import IdMap, Overlaps, SegmentRuns, count_overlaps, runs_of
 
 VOID: Final = 0
-_ID_BITS: Final = 24
 _QUALITIES: Final = ("pq", "sq", "rq")
-
-IdMap = NDArray[np.integer]
-Overlaps = dict[tuple[int, int], int]
 
 
 class TruthSegment(NamedTuple):
@@ -99,9 +93,9 @@ class CategoryCounts:
 
 
 def score_image(
-    truth_ids: IdMap,
+    truth_ids: IdMap | SegmentRuns,
     truth_segments: Sequence[TruthSegment],
-    predicted_ids: IdMap,
+    predicted_ids: IdMap | SegmentRuns,
     predicted_segments: Sequence[PredictedSegment],
     *,
     categories: Collection[int],
@@ -110,9 +104,10 @@ def score_image(
     """Matches the segments of one image.
 
     Args:
-        truth_ids: integer, H×W, 0 to 2²⁴−1; 0 is void.
+        truth_ids: integer, H×W, 0 to 2²⁴−1; 0 is void. Its runs (`runs_of`) spare work where one truth judges several
+            predictions.
         truth_segments: the segments the truth's json lists.
-        predicted_ids: integer, H×W, 0 to 2²⁴−1; 0 is void.
+        predicted_ids: the same, or its runs.
         predicted_segments: one for each id in `predicted_ids` other than 0.
         categories: the category ids there are.
         image: name of the image, for messages.
@@ -126,7 +121,7 @@ def score_image(
     if truth_ids.shape != predicted_ids.shape:
         sizes = " and ".join(f"{ids.shape[1]}×{ids.shape[0]}" for ids in (truth_ids, predicted_ids))
         raise ConcatError(f"Truth and prediction of image {image} differ in size: {sizes} px.")
-    overlaps = _count_overlaps(truth_ids, predicted_ids)
+    overlaps = count_overlaps(_as_runs(truth_ids), _as_runs(predicted_ids))
     areas = _predicted_areas(overlaps, predictions.keys(), image)
 
     score = ImageScore()
@@ -209,15 +204,8 @@ def _by_id(segments: Sequence[_Segment], categories: Collection[int], owner: str
     return by_id
 
 
-def _count_overlaps(truth_ids: IdMap, predicted_ids: IdMap) -> Overlaps:
-    """Pixels of every (truth id, predicted id), by rising ids; runs are counted, since neighbours are mostly equal."""
-    pairs = truth_ids.ravel().astype(np.int64) << _ID_BITS | predicted_ids.ravel().astype(np.int64)
-    starts = np.flatnonzero(np.diff(pairs, prepend=-1))
-    lengths = np.diff(starts, append=pairs.size)
-    values, run_values = np.unique(pairs[starts], return_inverse=True)
-    pixels = np.bincount(run_values, weights=lengths).astype(np.int64)
-    mask = (1 << _ID_BITS) - 1
-    return {(value >> _ID_BITS, value & mask): n for value, n in zip(values.tolist(), pixels.tolist(), strict=True)}
+def _as_runs(ids: IdMap | SegmentRuns) -> SegmentRuns:
+    return ids if isinstance(ids, SegmentRuns) else runs_of(ids)
 
 
 def _predicted_areas(overlaps: Overlaps, listed: Collection[int], image: str) -> dict[int, int]:
