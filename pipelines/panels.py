@@ -4,34 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 from PIL import Image, ImageDraw
 
 from pipelines.files import atomic_path
-from pipelines.overlay import (
-    PANEL_SIDE,
-    UNSEEN_MARK,
-    LabelledSegment,
-    Picture,
-    dimmed,
-    display_size,
-    draw_label,
-    font,
-    label_box,
-    overlay,
-    resized,
-)
+from pipelines.legend import FAINT, INK, LEGEND_HEIGHT, TEXT_SIZE, LegendEntry, category_legend, mark_legend
+from pipelines.overlay import PANEL_SIDE, LabelledSegment, Picture, display_size, font, overlay, resized
 
-__all__ = ["LabelledSegment", "contact_sheet", "overlay", "panel_page", "save_png"]
+__all__ = ["LabelledSegment", "LegendEntry", "contact_sheet", "overlay", "panel_page", "save_png"]
 
 MARGIN: Final = 28
 GAP: Final = 12
 TITLE_HEIGHT: Final = 28
 HEADER_HEIGHT: Final = 36
-LEGEND_HEIGHT: Final = 56
-TEXT_SIZE: Final = 14
-INK: Final = (28, 30, 36)
-FAINT: Final = (105, 109, 120)
 
 
 def panel_page(rows: Sequence[tuple[str, Sequence[tuple[str, Picture]]]], *, side: int = PANEL_SIDE) -> Image.Image:
@@ -59,8 +43,19 @@ def panel_page(rows: Sequence[tuple[str, Sequence[tuple[str, Picture]]]], *, sid
     return page
 
 
-def contact_sheet(tiles: Sequence[tuple[str, Picture]], *, columns: int = 4, side: int = PANEL_SIDE) -> Image.Image:
+def contact_sheet(
+    tiles: Sequence[tuple[str, Picture]],
+    *,
+    title: str = "",
+    categories: Sequence[LegendEntry] = (),
+    columns: int = 4,
+    side: int = PANEL_SIDE,
+) -> Image.Image:
     """Titled pictures (uint8, H×W×3) in rows of `columns`, each with its longer side brought to `side` px.
+
+    Args:
+        title: written above the sheet, if not empty.
+        categories: listed with their colours below the pictures.
 
     Raises:
         ValueError: there is no tile.
@@ -68,12 +63,16 @@ def contact_sheet(tiles: Sequence[tuple[str, Picture]], *, columns: int = 4, sid
     if not tiles:
         raise ValueError("a sheet needs a tile")
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
-    page, places = _laid_out([[picture for _, picture in row] for row in rows], side, 0)
+    header = HEADER_HEIGHT if title else 0
+    page, places = _laid_out([[picture for _, picture in row] for row in rows], side, header)
     draw = ImageDraw.Draw(page)
+    if title:
+        draw.text((MARGIN, MARGIN + header // 2), title, font=font(TEXT_SIZE + 3, bold=True), fill=INK, anchor="lm")
     for row, row_places in zip(rows, places, strict=True):
-        for (title, _), place in zip(row, row_places, strict=False):
-            _write_title(draw, place, title)
-    return page
+        for (name, picture), place in zip(row, row_places, strict=False):
+            width = display_size(picture.shape[0], picture.shape[1], side)[1]
+            _write_title(draw, place, _shortened(name, max(width, side // 2)))
+    return _stacked(page, category_legend(categories, page.width - 2 * MARGIN)) if categories else page
 
 
 def save_png(path: Path, picture: Image.Image | Picture) -> None:
@@ -96,7 +95,7 @@ def _laid_out(
     for row in rows:
         places.append([(left, bottom + TITLE_HEIGHT) for left in lefts])
         bottom += TITLE_HEIGHT + max(picture.shape[0] for picture in row) + GAP
-    legend = _legend()
+    legend = mark_legend()
     page_width = max(lefts[-1] + width, MARGIN + legend.width) + MARGIN
     page = Image.new("RGB", (page_width, bottom + LEGEND_HEIGHT), "white")
     for row, row_places in zip(rows, places, strict=True):
@@ -111,25 +110,18 @@ def _write_title(draw: ImageDraw.ImageDraw, place: tuple[int, int], title: str) 
     draw.text((left, top - TITLE_HEIGHT // 2 + 1), title, font=font(TEXT_SIZE), fill=FAINT, anchor="lm")
 
 
-def _legend() -> Image.Image:
-    """What the marks mean, in one line."""
-    plates = (
-        (UNSEEN_MARK + "name", True, "unseen category: stood in no training image"),
-        ("name", False, "seen category"),
-        ("", False, "void: no segment"),
-    )
-    text = font(TEXT_SIZE)
-    picture = Image.new("RGB", (1100, LEGEND_HEIGHT), "white")
-    draw = ImageDraw.Draw(picture)
-    left, middle = 0, LEGEND_HEIGHT // 2
-    for name, unseen, meaning in plates:
-        width, height = label_box(name or "void", TEXT_SIZE, unseen)
-        top = middle - height // 2
-        if name:
-            draw_label(draw, (left, top), name, TEXT_SIZE, FAINT, unseen)
-        else:
-            grey = np.linspace(40, 220, width, dtype=np.float32)[None, :, None].repeat(height, 0).repeat(3, 2)
-            picture.paste(Image.fromarray(dimmed(grey).astype(np.uint8)), (left, top))
-        draw.text((left + width + 8, middle), meaning, font=text, fill=INK, anchor="lm")
-        left += width + 8 + round(text.getlength(meaning)) + 32
-    return picture.crop((0, 0, left, LEGEND_HEIGHT))
+def _shortened(name: str, width: int) -> str:
+    """A file name that fits into `width` px; its end tells more than its beginning."""
+    if font(TEXT_SIZE).getlength(name) <= width:
+        return name
+    kept = next((n for n in range(len(name) - 1, 0, -1) if font(TEXT_SIZE).getlength("…" + name[-n:]) <= width), 1)
+    return "…" + name[-kept:]
+
+
+def _stacked(page: Image.Image, legend: Image.Image) -> Image.Image:
+    """A page with a legend below it."""
+    size = (max(page.width, legend.width + 2 * MARGIN), page.height + legend.height + MARGIN)
+    whole = Image.new("RGB", size, "white")
+    whole.paste(page, (0, 0))
+    whole.paste(legend, (MARGIN, page.height))
+    return whole

@@ -7,7 +7,7 @@ from shared_data import shared_data
 
 from pipelines.data.panoptic_png import read_panoptic_png
 from pipelines.files import read_json
-from pipelines.panels import LabelledSegment, contact_sheet, overlay, panel_page, save_png
+from pipelines.panels import LabelledSegment, LegendEntry, contact_sheet, overlay, panel_page, save_png
 
 
 def picture(height: int, width: int, value: int) -> np.ndarray:
@@ -94,3 +94,33 @@ def test_a_real_image_with_many_segments() -> None:
     ]
     page = panel_page([("real", [("image", image), ("ground truth", overlay(image, ids, segments))])])
     assert page.width > 2 * 300
+
+
+def test_a_titled_sheet_with_categories_keeps_its_tiles_and_lists_the_categories_below() -> None:
+    tiles = [("a", picture(60, 80, 10)), ("b", picture(60, 80, 20))]
+    entries = [
+        LegendEntry("cat", (7, 99, 201), True, False, 1200),
+        LegendEntry("sky-other-merged", (9, 9, 250), False, True, 3),
+    ]
+    plain, sheet = contact_sheet(tiles, side=80), contact_sheet(tiles, side=80, title="my data", categories=entries)
+    for value in (10, 20):
+        left, top, right, bottom = places(plain, value)
+        moved = places(sheet, value)
+        assert (moved[0], moved[2]) == (left, right)
+        assert moved[1] - top == moved[3] - bottom > 0  # the title is above
+    pixels = np.asarray(sheet)
+    below = places(sheet, 10)[3]
+    found = {}
+    for entry in entries:
+        ys, _ = np.nonzero((pixels == np.array(entry.color)).all(axis=-1))
+        assert ys.min() > below
+        found[entry.name] = ys.min()
+    assert found["sky-other-merged"] < found["cat"]  # unseen ones come first
+
+
+def test_a_long_file_name_is_cut_to_the_width_of_its_tile() -> None:
+    name = "a/very/long/way/down/" + 20 * "folder/" + "0001.jpg"
+    long, short = (contact_sheet([(n, picture(60, 80, 10)), ("b", picture(60, 80, 20))], side=80) for n in (name, "a"))
+    left = places(short, 20)[0]
+    assert long.size == short.size
+    assert np.array_equal(np.asarray(long)[:, left:], np.asarray(short)[:, left:])  # nothing runs into its neighbour
