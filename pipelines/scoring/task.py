@@ -1,0 +1,17 @@
+"""Which task a ground truth belongs to, told by its form."""
+
+from pathlib import Path
+
+from pipelines.data.archives import read_bytes
+from pipelines.scoring.scores import Task
+
+
+def task_of(truth: Path) -> Task:
+    """Panoptic for a json with segments, instance for another json, semantic for a folder or zip (of label maps).
+
+    Raises:
+        ConcatError: the json is missing or may not be read.
+    """
+    if truth.suffix != ".json":
+        return "semantic"
+    return "panoptic" if b'"segments_info"' in read_bytes(truth, what="Ground truth") else "instance"
