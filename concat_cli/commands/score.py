@@ -87,10 +87,8 @@ def score(
     from pipelines.scoring.task import task_of
 
     task = task or task_of(truth)
-    panoptic = {"truth_png": truth_png, "predictions_png": predictions_png}
-    semantic = {"ignore": ignore, "list": listed}
-    for other, options in (("panoptic", panoptic), ("semantic", semantic)):
-        _refuse(options, task, other)
+    _refuse({"truth-png": truth_png, "predictions-png": predictions_png}, task, "panoptic")
+    _refuse({"ignore": ignore, "list": listed}, task, "semantic")
     chosen = load_vocabulary(vocabulary) if vocabulary else None
     reporter = SilentReporter() if json_output else RichReporter()
     if task == "panoptic":
@@ -140,9 +138,8 @@ def _refuse(options: Mapping[str, object], task: Task, owner: Task) -> None:
     """Refuses options of another task, which would change nothing."""
     for name, value in options.items():
         if value is not None and task != owner:
-            option = f"--{name.replace('_', '-')}"
             raise ConcatError(
-                f"{option} says something about {owner} data, but these are {task}.", mend=f"Leave {option} out."
+                f"--{name} says something about {owner} data, but these are {task}.", mend=f"Leave --{name} out."
             )
 
 

@@ -16,12 +16,12 @@ from pipelines.metrics.groups import category_groups
 from pipelines.metrics.panoptic_quality import (
     VOID,
     CategoryCounts,
-    IdMap,
     ImageScore,
     score_image,
     summarise,
     total,
 )
+from pipelines.metrics.segment_runs import IdMap
 from pipelines.progress import Reporter
 from pipelines.scoring.images import over_images, refuse_missing
 from pipelines.scoring.panoptic_pairs import Pair, pair_images, read_predictions
