@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.data.picture import open_picture
+from pipelines.data.png import decode_plain_png
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.files import atomic_path
 
@@ -37,8 +38,8 @@ def decode_panoptic_png(data: bytes, file: Path) -> NDArray[np.int32]:
     Raises:
         CorruptFileError: it is damaged, no PNG, or its colours are no ids (greyscale, palette, transparency).
     """
-    colours = _decode_colours(data, file).astype(np.int32)  # H×W×3
-    return colours[..., 0] | colours[..., 1] << 8 | colours[..., 2] << 16
+    plain = decode_plain_png(data, "RGB")
+    return _ids_of(_colours_by_pil(data, file) if plain is None else plain)
 
 
 def write_panoptic_png(path: Path, ids: NDArray[np.integer]) -> None:
@@ -54,7 +55,19 @@ def write_panoptic_png(path: Path, ids: NDArray[np.integer]) -> None:
         Image.fromarray(colours).save(partial, format="PNG")
 
 
-def _decode_colours(data: bytes, file: Path) -> NDArray[np.uint8]:
+def _ids_of(colours: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """H×W×3 colours → H×W ids."""
+    height, width, _ = colours.shape
+    flat = np.ascontiguousarray(colours).reshape(-1)
+    ids = np.empty(height * width, np.int32)
+    four_bytes = np.ndarray((ids.size - 1,), "<i4", flat, strides=(3,))  # the fourth is the next pixel's red
+    np.bitwise_and(four_bytes, MAX_ID, out=ids[:-1])
+    red, green, blue = flat[-3:].tolist()
+    ids[-1] = red | green << 8 | blue << 16
+    return ids.reshape(height, width)
+
+
+def _colours_by_pil(data: bytes, file: Path) -> NDArray[np.uint8]:
     image = open_picture(data, file, "Panoptic PNG")
     pixels = np.asarray(image)
     opaque = image.mode == "RGB" or (image.mode == "RGBA" and bool((pixels[..., 3] == 255).all()))
