@@ -50,13 +50,11 @@ def checked_images(truth: Mapping[str, Any], category_ids: Collection[int]) -> I
         name: Any = image.get("id")
         size: list[Any] = [image.get("height"), image.get("width")]
         if not _is_integer(name) or not all(_is_integer(side) and 0 < side <= _LONGEST_SIDE for side in size):
-            raise ConcatError(
-                f"Image {name!r} of the ground truth lacks an integer as id, as height or as width in px."
-            )
+            raise ConcatError(f"Image {name!r} of the ground truth lacks an integer as id, height or width (px).")
         if name in sizes:
             raise ConcatError(f"The ground truth lists image {name} twice.")
         sizes[name] = (size[0], size[1])
-    listed = [category.get("id") for category in _entries(truth, "categories")]
+    listed: list[Any] = [category.get("id") for category in _entries(truth, "categories")]
     return Images(sizes, {*(int(c) for c in listed if _is_integer(c)), *category_ids})
 
 
