@@ -1,5 +1,9 @@
-"""Panoptic quality against a slow reference of panopticapi's rules, against hotcoco and against published values."""
+"""Panoptic quality against panopticapi, a slow reference of its rules, hotcoco and published values.
 
+panopticapi itself runs where it is installed: `pip install --no-deps panopticapi-lite`, since it asks for numpy 1.
+"""
+
+import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +25,7 @@ from pipelines.metrics.panoptic_quality import (
     summarise,
     total,
 )
+from pipelines.metrics.segment_runs import SegmentRuns, runs_of
 
 CATEGORIES = (2, 3, 7, 11, 12, 20)
 GROUPS = {"all": CATEGORIES, "things": (2, 3, 7), "stuff": (11, 12, 20), "seen": (2, 3, 11, 12), "unseen": (7, 20)}
@@ -28,9 +33,9 @@ GROUPS = {"all": CATEGORIES, "things": (2, 3, 7), "stuff": (11, 12, 20), "seen":
 
 @dataclass
 class Case:
-    truth_ids: np.ndarray
+    truth_ids: np.ndarray | SegmentRuns
     truth: list[TruthSegment]
-    predicted_ids: np.ndarray
+    predicted_ids: np.ndarray | SegmentRuns
     predicted: list[PredictedSegment]
 
     def score(self, categories: Iterable[int] = CATEGORIES) -> ImageScore:
@@ -169,6 +174,35 @@ def write_dataset(folder: Path, cases: list[Case]) -> tuple[Path, Path]:
     return folder / "truth.json", folder / "predicted.json"
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_equals_panopticapi(tmp_path: Path, seed: int) -> None:
+    evaluation = pytest.importorskip("panopticapi.evaluation")
+    rng = np.random.default_rng(200 + seed)
+    cases = [random_case(rng) for _ in range(270)]
+    truth, predicted = (json.loads(path.read_bytes()) for path in write_dataset(tmp_path, cases))
+    categories = {category["id"]: category for category in truth["categories"]} | {99: {"id": 99, "isthing": 1}}
+    pairs = list(zip(truth["annotations"], predicted["annotations"], strict=True))
+    stat = evaluation.pq_compute_single_core(0, pairs, tmp_path / "truth", tmp_path / "predicted", categories)
+    means, per_category = stat.pq_average(categories, isthing=None)
+    counts = total(case.score() for case in cases)
+    for category, theirs in per_category.items():
+        ours = counts.get(category, CategoryCounts())
+        for key in ("pq", "sq", "rq"):
+            assert getattr(ours, key) == pytest.approx(theirs[key], rel=0, abs=1e-12)
+    assert not counts.get(99, CategoryCounts()).present
+    summary = summarise(counts, {"all": [*categories]})["all"]
+    assert summary["n"] == means["n"]
+    assert summary["pq"] == pytest.approx(100 * means["pq"], rel=0, abs=1e-10)
+
+
+def test_a_truth_kept_as_runs_scores_the_same() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        case = random_case(rng)
+        kept = dataclasses.replace(case, truth_ids=runs_of(case.truth_ids), predicted_ids=runs_of(case.predicted_ids))
+        assert kept.score() == case.score()
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_equals_hotcoco(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(100 + seed)
@@ -298,6 +332,7 @@ ONE = np.array([[1, 1]])
         (Case(ONE, [TruthSegment(0, 2, 2)], ONE, [PredictedSegment(1, 2)]), "id of void"),
         (Case(ONE, [TruthSegment(1, 2, 0)], ONE, [PredictedSegment(1, 2)]), "area of segment 1 .* too small"),
         (Case(ONE.T, [TruthSegment(1, 2, 2)], ONE, [PredictedSegment(1, 2)]), "1×2 and 2×1 px"),
+        (Case(runs_of(ONE.T), [TruthSegment(1, 2, 2)], ONE, [PredictedSegment(1, 2)]), "1×2 and 2×1 px"),
     ],
 )
 def test_mistakes_name_the_image(case: Case, message: str) -> None:
