@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from pipelines.data.archives import read_bytes
+from pipelines.data.file_names import check_name
 from pipelines.errors import CorruptFileError
 from pipelines.files import atomic_path
 
@@ -30,6 +31,13 @@ class Spans(msgspec.Struct):
     info: Raw = Raw(b"{}")
     licenses: Raw = Raw(b"[]")
     categories: Raw = Raw(b"[]")
+
+
+class ListedImage(msgspec.Struct, gc=False):
+    """What a list needs to know of an image."""
+
+    id: int
+    file_name: str
 
 
 def read_spans(path: Path, refusal: Refusal) -> Spans:
@@ -60,6 +68,18 @@ def decode_each(spans: Sequence[Raw], kind: type[_T], path: Path, what: str, ref
             yield decoder.decode(span)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise refusal(path, f"{what} number {number}: {error}") from None
+
+
+def read_images(spans: Spans, path: Path, refusal: Refusal) -> list[ListedImage]:
+    """Id and name of each image.
+
+    Raises:
+        CorruptFileError: an entry is no image, or its file name leads out of its folder.
+    """
+    images = list(decode_each(spans.images, ListedImage, path, "image", refusal))
+    for image in images:
+        check_name(image.file_name, path)
+    return images
 
 
 def write_spans(out: Path, fields: Mapping[str, bytes | Raw | Iterable[bytes | Raw]]) -> None:

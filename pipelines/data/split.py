@@ -11,7 +11,8 @@ import numpy as np
 from msgspec import Meta, Raw
 
 from pipelines.data.coco_panoptic import Area, CategoryId, category_entries, check_ids, not_panoptic
-from pipelines.data.json_spans import Spans, decode_each, read_spans, write_spans
+from pipelines.data.file_names import check_name
+from pipelines.data.json_spans import Spans, decode_each, read_images, read_spans, write_spans
 from pipelines.data.split_result import (
     CategoryTotals,
     Choice,
@@ -31,11 +32,6 @@ __all__ = ["CategoryTotals", "DroppedImage", "SplitResult", "split_panoptic"]
 Crowd = Annotated[int, Meta(ge=0, le=1)]
 
 
-class _Image(msgspec.Struct, gc=False):
-    id: int
-    file_name: str
-
-
 class _Segment(msgspec.Struct, gc=False):
     category_id: CategoryId
     area: Area = 0
@@ -45,6 +41,7 @@ class _Segment(msgspec.Struct, gc=False):
 class _Annotation(msgspec.Struct, gc=False):
     image_id: int
     segments_info: list[_Segment]
+    file_name: str
 
 
 def split_panoptic(annotations: Path, out: Path, *, vocabulary: Vocabulary, protocol: Protocol = "zps") -> SplitResult:
@@ -66,7 +63,7 @@ def split_panoptic(annotations: Path, out: Path, *, vocabulary: Vocabulary, prot
         CorruptFileError: the json is damaged or inconsistent.
     """
     spans = read_spans(annotations, not_panoptic)
-    images = list(decode_each(spans.images, _Image, annotations, "image", not_panoptic))
+    images = read_images(spans, annotations, not_panoptic)
     image_ids, segments = _read_segments(spans.annotations, annotations, vocabulary)
     check_ids([image.id for image in images], image_ids, annotations)
     choice = choose(segments, vocabulary, protocol, file=annotations, keep_empty=protocol == "zps")
@@ -83,6 +80,7 @@ def _read_segments(spans: Sequence[Raw], path: Path, vocabulary: Vocabulary) -> 
     image_ids: list[int] = []
     counts, category_ids, areas, crowds = array("q"), array("q"), array("q"), array("q")
     for annotation in decode_each(spans, _Annotation, path, "annotation", not_panoptic):
+        check_name(annotation.file_name, path)
         image_ids.append(annotation.image_id)
         counts.append(len(annotation.segments_info))
         for segment in annotation.segments_info:

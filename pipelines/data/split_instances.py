@@ -12,15 +12,10 @@ from msgspec import Meta, Raw
 from numpy.typing import NDArray
 
 from pipelines.data.coco_panoptic import CategoryId, category_entries, check_ids
-from pipelines.data.json_spans import Spans, decode_each, read_spans, write_spans
+from pipelines.data.json_spans import ListedImage, Spans, decode_each, read_images, read_spans, write_spans
 from pipelines.data.split_result import CategoryTotals, Protocol, Segments, SplitResult, choose, summarise, totals
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.vocabulary import Vocabulary
-
-
-class _Image(msgspec.Struct, gc=False):
-    id: int
-    file_name: str
 
 
 class _Instance(msgspec.Struct, gc=False):
@@ -47,7 +42,7 @@ class _Instances:
     """
 
     spans: Spans
-    images: list[_Image]
+    images: list[ListedImage]
     segments: Segments
     inside: NDArray[np.bool_]
     annotated: NDArray[np.bool_]
@@ -105,7 +100,7 @@ def list_instances(annotations: Path, out: Path, *, vocabulary: Vocabulary) -> d
 
 def _read(path: Path, vocabulary: Vocabulary) -> _Instances:
     spans = read_spans(path, _not_instances)
-    images = list(decode_each(spans.images, _Image, path, "image", _not_instances))
+    images = read_images(spans, path, _not_instances)
     check_ids([image.id for image in images], (), path)
     row_of = {image.id: row for row, image in enumerate(images)}
     rows, category_ids, areas, crowds = array("q"), array("q"), array("d"), array("b")
