@@ -1,5 +1,6 @@
 """Counting label maps: against a slow version on real and random maps, resumed, on several cores, and broken files."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,17 @@ def test_the_number_of_workers_and_an_earlier_reading_do_not_matter(
     several = _read_world(world, workers=2, resume=tmp_path / "counts")
     again = _read_world(world, resume=tmp_path / "counts")
     assert _as_found(alone) == _as_found(several) == _as_found(again) == _slowly_found(world.labels.path, VOCABULARY)
+
+
+def test_zips_are_counted_as_the_folders_they_were_made_of(tmp_path: Path) -> None:
+    world = write_label_maps(tmp_path, {"a": np.full((3, 4), THING), "b": np.array([[STUFF, UNSEEN]])})
+    for name, files in (("images", world.images), ("labels", world.labels)):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            for file in files.names():
+                archive.write(files.path / file, f"train2017/{file}")
+    images, labels = (open_files(tmp_path / f"{name}.zip") for name in ("images", "labels"))
+    packed = _read(images, labels, workers=2, resume=tmp_path / "counts")
+    assert _as_found(packed) == _as_found(_read_world(world)) == _slowly_found(world.labels.path, VOCABULARY)
 
 
 def test_an_interrupted_reading_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
