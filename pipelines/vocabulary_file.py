@@ -43,15 +43,17 @@ def read_vocabulary_file(path: Path) -> dict[str, Any]:
         `name` (the file's own or its stem) and `categories`, without what only COCO's tools read (`supercategory`).
 
     Raises:
-        ConcatError: there is no such file.
+        OSError: there is no such file, or it cannot be read.
+        ConcatError: its name ends in neither .toml nor .json.
         CorruptFileError: it is no TOML or JSON, or holds no list of categories.
     """
     value = _parse(path)
     table = {"categories": value} if isinstance(value, list) else value
     if not isinstance(table, dict) or not isinstance(table.get("categories"), list):
         raise CorruptFileError("Not a vocabulary: it holds no list of categories.", file=path, mend=_EXAMPLE)
-    for key in table.keys() - {"name", "categories"} - _COCO_TOP:
-        raise _unknown_key("The vocabulary", str(key), ("name", "categories"), path)
+    unknown = [key for key in table if key not in {"name", "categories", *_COCO_TOP}]
+    if unknown:
+        raise _unknown_key("The vocabulary", unknown[0], ("name", "categories"), path)
     return {
         "name": table.get("name", path.stem),
         "categories": [_without_ignored(entry) for entry in table["categories"]],
