@@ -23,8 +23,8 @@ from panoptic_world import (
 from shared_data import shared_data
 
 from pipelines.data.coco_panoptic import read_panoptic
-from pipelines.data.split import CategoryTotals, DroppedImage, split_panoptic
-from pipelines.data.split_result import Protocol
+from pipelines.data.split import split_panoptic
+from pipelines.data.split_result import CategoryTotals, DroppedImage, Protocol
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.vocabulary import load_vocabulary
 
