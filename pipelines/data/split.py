@@ -17,7 +17,6 @@ from pipelines.data.split_result import Choice, Protocol, Segments, SplitResult,
 from pipelines.errors import ConcatError
 from pipelines.vocabulary import Vocabulary
 
-
 Crowd = Annotated[int, Meta(ge=0, le=1)]
 
 
