@@ -64,10 +64,12 @@ def contact_sheet(
         raise ValueError("a sheet needs a tile")
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     header = HEADER_HEIGHT if title else 0
-    page, places = _laid_out([[picture for _, picture in row] for row in rows], side, header)
+    letters = font(TEXT_SIZE + 3, bold=True)
+    page, places = _laid_out(
+        [[picture for _, picture in row] for row in rows], side, header, least_width=round(letters.getlength(title))
+    )
     draw = ImageDraw.Draw(page)
-    if title:
-        draw.text((MARGIN, MARGIN + header // 2), title, font=font(TEXT_SIZE + 3, bold=True), fill=INK, anchor="lm")
+    draw.text((MARGIN, MARGIN + header // 2), title, font=letters, fill=INK, anchor="lm")
     for row, row_places in zip(rows, places, strict=True):
         for (name, picture), place in zip(row, row_places, strict=False):
             width = display_size(picture.shape[0], picture.shape[1], side)[1]
@@ -83,7 +85,7 @@ def save_png(path: Path, picture: Image.Image | Picture) -> None:
 
 
 def _laid_out(
-    rows: Sequence[Sequence[Picture]], side: int, header: int
+    rows: Sequence[Sequence[Picture]], side: int, header: int, *, least_width: int = 0
 ) -> tuple[Image.Image, list[list[tuple[int, int]]]]:
     """A page with pictures and legend, and where each column of each row begins (left, top), below a title's room."""
     rows = [
@@ -96,7 +98,7 @@ def _laid_out(
         places.append([(left, bottom + TITLE_HEIGHT) for left in lefts])
         bottom += TITLE_HEIGHT + max(picture.shape[0] for picture in row) + GAP
     legend = mark_legend()
-    page_width = max(lefts[-1] + width, MARGIN + legend.width) + MARGIN
+    page_width = max(lefts[-1] + width, MARGIN + max(legend.width, least_width)) + MARGIN
     page = Image.new("RGB", (page_width, bottom + LEGEND_HEIGHT), "white")
     for row, row_places in zip(rows, places, strict=True):
         for picture, (left, top) in zip(row, row_places, strict=False):
