@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion, distance_transform_edt
+from scipy.ndimage import label as connected_parts
 
 from pipelines.vocabulary import clean_name
 
@@ -206,7 +207,7 @@ def _place(mask: Bools, label: tuple[int, int], taken: Bools) -> Box | None:
     if not mask.any() or width > columns or height > rows:
         return None
     if mask.sum() < 2.5 * width * height:
-        ys, xs = np.nonzero(mask)
+        ys, xs = np.nonzero(_largest_part(mask))
         left = int(np.clip((xs.min() + xs.max() + 1 - width) // 2, 0, columns - width))
         for top in (int(ys.min()) - height - 1, int(ys.max()) + 2):
             if 0 <= top <= rows - height and not taken[top : top + height, left : left + width].any():
@@ -218,6 +219,12 @@ def _place(mask: Bools, label: tuple[int, int], taken: Bools) -> Box | None:
     worth[(_box_sums(taken, height, width) > 0) | (middles == 0)] = -1
     top, left = (int(n) for n in np.unravel_index(worth.argmax(), worth.shape))
     return (left, top, left + width, top + height) if worth[top, left] >= 0 else None
+
+
+def _largest_part(mask: Bools) -> Bools:
+    """The largest connected part of a mask that is not empty; a name between two parts would belong to neither."""
+    parts, _ = connected_parts(mask)
+    return parts == np.bincount(parts[mask]).argmax()
 
 
 def _box_sums(values: Bools, height: int, width: int) -> NDArray[np.int64]:

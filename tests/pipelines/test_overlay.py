@@ -71,6 +71,15 @@ def test_the_name_of_a_small_segment_stands_beside_it() -> None:
     assert with_name[102:110, 102:110].tolist() == np.full((8, 8, 3), photo_and_colour.round()).tolist()
 
 
+def test_the_name_of_a_scattered_segment_stands_at_its_largest_part() -> None:
+    ids = np.zeros((200, 300), np.int32)
+    ids[100:112, 20:32] = ids[100:106, 280:286] = 7
+    with_name = overlay(PHOTO, ids, [segment(7, "cow")], side=300)
+    changed = (with_name != overlay(PHOTO, np.zeros_like(ids), [], side=300)).any(axis=-1)
+    assert changed[:99, :60].any()
+    assert not changed[:99, 60:].any()
+
+
 def test_instances_of_a_thing_differ_in_shade_and_parts_of_stuff_do_not() -> None:
     ids = halves()
     things = overlay(PHOTO, ids, [segment(7, "cow"), segment(9, "cow")], side=300)
