@@ -1,13 +1,25 @@
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data.panoptic_png import read_panoptic_png, write_panoptic_png
+from pipelines.data.panoptic_png import (
+    decode_panoptic_png,
+    decode_panoptic_runs,
+    read_panoptic_png,
+    write_panoptic_png,
+)
 from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.metrics.segment_runs import runs_of
+
+IDS = (0, 1, 2, 255, 256, 257, 65536, 65537, 2**24 - 1)
 
 
 def test_colours_are_little_endian_digits(tmp_path: Path) -> None:
@@ -82,6 +94,24 @@ def test_a_missing_file_or_a_folder_is_an_error_with_a_mend(tmp_path: Path) -> N
             read_panoptic_png(path)
         assert caught.value.file == path
         assert caught.value.mend
+
+
+@given(arrays(np.int32, st.tuples(st.integers(1, 5), st.integers(1, 7)), elements=st.sampled_from(IDS)), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_runs_are_those_of_the_map(ids: np.ndarray, plain: bool) -> None:
+    out = io.BytesIO()
+    colours = np.stack([ids & 255, ids >> 8 & 255, ids >> 16], -1).astype(np.uint8)
+    Image.fromarray(colours).convert("RGB" if plain else "RGBA").save(out, "PNG")
+    runs, slow = decode_panoptic_runs(out.getvalue(), Path("a.png")), runs_of(ids)
+    assert np.array_equal(decode_panoptic_png(out.getvalue(), Path("a.png")), ids)
+    assert runs.starts.tolist() == slow.starts.tolist()
+    assert runs.ids[runs.segments].tolist() == slow.ids[slow.segments].tolist()
+    assert runs.shape == slow.shape
+
+
+def test_runs_of_a_damaged_file_are_refused() -> None:
+    with pytest.raises(CorruptFileError, match="not readable"):
+        decode_panoptic_runs(b"no png", Path("a.png"))
 
 
 def test_real_pngs_hold_the_ids_of_their_json() -> None:
