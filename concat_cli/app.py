@@ -9,7 +9,18 @@ import typer
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
-from concat_cli.commands import check, demo, micrococo, run, split_coco, stages
+from concat_cli.commands import (
+    check,
+    compare,
+    demo,
+    evaluate,
+    micrococo,
+    run,
+    score,
+    split_coco,
+    split_data,
+    stages,
+)
 
 app = typer.Typer(
     name="concat",
@@ -23,7 +34,7 @@ app = typer.Typer(
     "stale inputs up to date first. [bold]concat demo --run DIR[/] does it all on a small embedded world.",
 )
 
-STAGES, RUNS, WORLD = "Stages, in order", "Whole runs", "The embedded world"
+STAGES, RUNS, RESULTS, WORLD = "Stages, in order", "Whole runs", "Data and results, anyone's", "The embedded world"
 
 
 def _version(wanted: bool) -> None:
@@ -44,12 +55,16 @@ def _main(
 
 
 app.command("split-coco", rich_help_panel=STAGES, epilog=stages.settings_help("split-coco"))(split_coco.split_coco)
+app.command("split-data", rich_help_panel=STAGES, epilog=stages.settings_help("split-coco"))(split_data.split_data)
 for _name in stages.NAMES:
     app.command(_name, rich_help_panel=STAGES, epilog=stages.settings_help(_name))(stages.stage_command(_name))
+app.command("eval", rich_help_panel=STAGES, epilog=stages.settings_help("eval"))(evaluate.evaluate)
 app.command("run", rich_help_panel=RUNS)(run.run)
 app.command("demo", rich_help_panel=RUNS)(demo.demo)
 app.command("status", rich_help_panel=RUNS)(check.status)
 app.command("verify", rich_help_panel=RUNS)(check.verify)
+app.command("score", rich_help_panel=RESULTS, epilog=score.EXAMPLES)(score.score)
+app.command("compare", rich_help_panel=RESULTS, epilog=compare.EXAMPLES)(compare.compare)
 app.command("make-micrococo", rich_help_panel=WORLD)(micrococo.make_micrococo)
 
 

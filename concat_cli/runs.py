@@ -15,7 +15,7 @@ from pipelines.recipe import Recipe, load_recipe, override, write_recipe
 from pipelines.vocabulary import choose_vocabulary
 
 if TYPE_CHECKING:
-    from pipelines.runner import Run
+    from pipelines.runner import Run, Stage
 
 
 def open_run(
@@ -66,10 +66,11 @@ def keep(folder: Path, recipe: Recipe) -> None:
         write_recipe(path, recipe)
 
 
-def bring_up_to_date(run: Run, target: str, *, force: bool = False) -> None:
-    """Runs `target` and what it needs, and says what was done."""
+def bring_up_to_date(run: Run, target: str, *, force: bool = False, extra: Stage | None = None) -> None:
+    """Runs `target` and what it needs, and says what was done; `extra` is a stage besides those of the recipe."""
     from pipelines.runner import bring_up_to_date as execute
     from pipelines.stages.chain import chain
 
-    if not execute(run, chain(run.recipe), target, force=force):
+    stages = chain(run.recipe) + ([extra] if extra else [])
+    if not execute(run, stages, target, force=force):
         run.reporter.say(f"{target} is fresh; nothing to do (--force runs it again)")

@@ -1,31 +1,56 @@
-"""The final table."""
+"""The final table of eval."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from concat_cli.console import out, table
 from pipelines.files import read_json
-from pipelines.runner import Run
 
 GROUPS = ("all", "things", "stuff", "seen", "unseen", "harmonic")
 
 
-def show_scores(run: Run) -> None:
-    """Prints panoptic quality of every setting, seen, unseen and harmonic together."""
-    folder = run.folder / "eval"
+class Headline(NamedTuple):
+    """The figure a task is ranked by."""
+
+    figure: str
+    title: str
+
+
+HEADLINES = {
+    "panoptic": Headline("pq", "Panoptic quality"),
+    "semantic": Headline("miou", "Mean IoU"),
+    "instance": Headline("mask_ap50", "Mask AP at IoU 0.5"),
+}
+
+
+def show_scores(folder: Path) -> None:
+    """Prints the headline of every setting of an evaluation, seen, unseen and harmonic together.
+
+    Args:
+        folder: what the evaluation left, `RUN/eval`.
+    """
     metrics = read_json(folder / "metrics.json")
-    chosen = f"{metrics['increment']:g}"
+    headline, chosen = HEADLINES[metrics["task"]], f"{metrics['increment']:g}"
     sweep = dict(
         sorted({**metrics["inductive_sweep"], chosen: metrics["inductive"]}.items(), key=lambda x: float(x[0]))
     )
-    rows = [_row(f"[bold]inductive +{x}[/]" if x == chosen else f"inductive +{x}", score) for x, score in sweep.items()]
-    rows.append(_row("[bold]transductive[/]", metrics["transductive"]))
-    rows.append(_row("transductive best*", metrics["transductive_best"]))
-    table("Panoptic quality, %", ["setting", *GROUPS], rows)
-    last, best = metrics["transductive"]["step"], metrics["transductive_best"]["step"]
-    out.print(
-        f"[dim]All names compete. inductive +x: x added to unseen logits. transductive: the last iterate, step {last}; "
-        f"*best: step {best}, chosen on this test set. Counted: {_counted(metrics['inductive'])}.[/]"
-    )
+    rows = [
+        _row(f"[bold]inductive +{x}[/]" if x == chosen else f"inductive +{x}", score, metrics["task"])
+        for x, score in sweep.items()
+    ]
+    notes = [_protocol(metrics), "inductive +x: x added to unseen logits."]
+    if "transductive" in metrics:
+        rows.append(_row("[bold]transductive[/]", metrics["transductive"], metrics["task"]))
+        rows.append(_row("transductive best*", metrics["transductive_best"], metrics["task"]))
+        last, best = metrics["transductive"]["step"], metrics["transductive_best"]["step"]
+        notes.append(f"transductive: the last iterate, step {last}; *best: step {best}, chosen on this test set.")
+    for setting, score in metrics["novel_only"].items():
+        rows.append(_row(f"{setting}, novel-only", score, metrics["task"]))
+    if metrics["novel_only"]:
+        notes.append("novel-only: unseen names alone compete, on unseen segments alone.")
+    notes.append(f"Counted: {_counted(metrics['inductive'][metrics['task']])}, in {metrics['images']} images.")
+    table(f"{headline.title}, %: {metrics['candidates']}", ["setting", *GROUPS], rows)
+    out.print(f"[dim]{' '.join(notes)}[/]")
     out.print(
         f"Pictures      {folder / 'panels.png'}\nPer category  {folder / 'categories.csv'}\n"
         f"Figures       {folder / 'metrics.json'}",
@@ -33,11 +58,18 @@ def show_scores(run: Run) -> None:
     )
 
 
-def _row(title: str, score: dict[str, Any]) -> list[str]:
-    panoptic = score["panoptic"]
-    figures = [panoptic[group]["pq"] for group in GROUPS]
+def _row(title: str, score: dict[str, Any], task: str) -> list[str]:
+    figures = [score[task].get(group, {}).get(HEADLINES[task].figure) for group in GROUPS]
     return [title, *("–" if figure is None else f"{figure:.1f}" for figure in figures)]
 
 
-def _counted(score: dict[str, Any]) -> str:
-    return ", ".join(f"{score['panoptic'][group]['n']} {group}" for group in GROUPS[:-1])
+def _counted(groups: dict[str, Any]) -> str:
+    return ", ".join(f"{groups[group]['n']} {group}" for group in GROUPS[:-1] if group in groups)
+
+
+def _protocol(metrics: dict[str, Any]) -> str:
+    what = {
+        "zps": "ZPS: training images with unseen pixels were dropped.",
+        "zss": "ZSS: unseen pixels of training images were ignored.",
+    }
+    return what[metrics["protocol"]]

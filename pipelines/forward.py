@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from pipelines.data.dataset import PanopticFolder
+from pipelines.data.labelled_images import LabelledImages
 from pipelines.data.sample import Sample
 from pipelines.data.transforms import test_transform
 from pipelines.inference.masks import Padding
@@ -45,7 +45,7 @@ class Extracted:
 @torch.no_grad()
 def extract(
     model: nn.Module,
-    data: PanopticFolder,
+    data: LabelledImages,
     indices: Sequence[int],
     *,
     input: InputSettings,

@@ -14,6 +14,7 @@ from pipelines.errors import ConcatError
 from pipelines.files import write_text
 
 SHIPPED = Path(__file__).parent / "recipes"
+Task = Literal["panoptic", "semantic", "instance"]
 
 
 def _setting(default: Any, meaning: str, **limits: Any) -> Any:
@@ -55,14 +56,26 @@ class MicrococoSettings(Settings):
 
 
 class DataSettings(Settings):
-    """Where images and annotations lie, and which categories are unseen."""
+    """Where images and labels lie, which categories are unseen, and what becomes of their pixels.
 
-    images: str = _setting("", "Folder of training images.")
-    annotations: str = _setting("", "COCO-panoptic json of the training images; its PNG folder lies beside it.")
-    val_images: str = _setting("", "Folder of validation images; empty: the val2017 sibling, else the training set.")
-    val_annotations: str = _setting("", "COCO-panoptic json of the validation images; empty: the val2017 sibling.")
+    The recipe's task says what labels are: a COCO-panoptic json with PNGs, label maps, or a COCO-instances json. A zip
+    stands for the folder it holds, and a path may lead through one.
+    """
+
+    images: str = _setting("", "Folder or zip of training images.")
+    annotations: str = _setting("", "Json of the training images (panoptic: its PNG folder lies beside it).")
+    labels: str = _setting("", "Folder or zip of the training images' label maps (semantic).")
+    listing: str = _setting("", "Text file that names the training images, one a line (semantic); empty: all.")
+    val_images: str = _setting("", "Validation images; empty: the val2017 sibling, else the training set.")
+    val_annotations: str = _setting("", "Their json; empty: the val2017 sibling.")
+    val_labels: str = _setting("", "Their label maps; empty: the val2017 sibling, else those of training.")
+    val_listing: str = _setting("", "Text file that names the validation images; empty: all.")
     vocabulary: str = _setting("coco_panoptic", "Shipped vocabulary or path of one's own (.toml, .json).")
     unseen: tuple[str, ...] = _setting((), "Names of the unseen categories; empty: the vocabulary's own split.")
+    ignored: tuple[int, ...] = _setting((0, 255), "Values of label maps that mean nothing, unless they are categories.")
+    protocol: Literal["zps", "zss"] = _setting(
+        "zps", "zps drops training images with unseen pixels; zss keeps them and ignores those pixels."
+    )
     micrococo: MicrococoSettings = MicrococoSettings()
 
 
@@ -220,6 +233,8 @@ class CatSettings(Settings):
 class FinetuneSettings(Settings):
     """finetune: the projector on real seen and pseudo unseen queries (eq. 13)."""
 
+    unseen: bool = _setting(True, "Teach the data set's unseen names; false, and nothing taught: an inductive run.")
+    taught: tuple[str, ...] = _setting((), "Names taught besides, as `concat teach` takes them: 'tram; streetcar'.")
     iterations: int = _setting(36875, "Optimisation steps.", ge=1)
     batch_images: int = _setting(16, "Images a step (images).", ge=1)
     optimiser: OptimiserSettings = OptimiserSettings(learning_rate=1e-5, schedule="constant", clip_norm=0.0)
@@ -233,13 +248,15 @@ class FinetuneSettings(Settings):
 
 
 class EvalSettings(Settings):
-    """eval: panoptic predictions and their scores."""
+    """eval: predictions and their scores."""
 
     score_threshold: float = _setting(0.1, "Queries scored lower are dropped.", ge=0, le=1)
     overlap_threshold: float = _setting(0.8, "Share of its mask that a segment has to keep.", ge=0, le=1)
     mask_threshold: float = _setting(0.5, "Mask probability that counts as inside.", ge=0, le=1)
     increment: float = _setting(1.0, "Added to unseen logits in the inductive setting (supplement table 6).")
     sweep: tuple[float, ...] = _setting((0.0, 0.5, 1.0, 1.5, 2.0), "Increments scored besides.")
+    novel_only: bool = _setting(True, "Score unseen names among themselves too, besides all names together.")
+    instances: int = _setting(100, "Instances predicted in an image, the best scored.", ge=1)
     panels: int = _setting(8, "Images on the page of qualitative panels (images).", ge=0)
     batch_size: int = _cosmetic(1, "Images a forward pass (images).", ge=1)
 
@@ -258,7 +275,7 @@ class Recipe(Settings):
 
     name: str = _cosmetic("custom", "Name of the recipe.")
     seed: int = _setting(0, "Seed of everything random but the data.", ge=0)
-    task: Literal["panoptic"] = _setting("panoptic", "Task.")
+    task: Task = _setting("panoptic", "What is predicted and scored: panoptic, semantic or instance.")
     data: DataSettings = DataSettings()
     clip: ClipSettings = ClipSettings()
     con: ConSettings = ConSettings()

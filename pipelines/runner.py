@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import torch
 
+from pipelines.data.archives import on_disk, open_files
 from pipelines.devices import peak_memory, reset_peak_memory
 from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.files import (
-    listing_hash,
     read_json,
     remove,
     replace_folder,
@@ -282,12 +282,13 @@ def _inputs(run: Run, stage: Stage, chain: list[Stage], known: Mapping[str, File
 
 
 def _source_record(path: Path, known: FileRecord | None) -> FileRecord:
+    path = on_disk(path)
     if not path.exists():
         raise ConcatError(
             "Input not found.", file=path, mend="Check the path, or run split-coco again with the right one."
         )
-    if path.is_dir():
-        return FileRecord(path=str(path.resolve()), sha256=listing_hash(path), bytes=0)
+    if path.is_dir() or path.suffix == ".zip":  # too large to be hashed; a zip's directory holds checksums
+        return FileRecord(path=str(path.resolve()), sha256=open_files(path).fingerprint(), bytes=0)
     stat = path.stat()
     record = FileRecord(path=str(path.resolve()), sha256="", bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
     same = known is not None and (known.bytes, known.mtime_ns) == (record.bytes, record.mtime_ns)
@@ -328,7 +329,9 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
             settings=_plain(stage.settings(run.recipe)),
             seed=run.recipe.seed,
             protocol=Protocol(
-                unseen_names_used=stage.knows_unseen_names, unseen_pixels_ignored=False, images_dropped=True
+                unseen_names_used=stage.knows_unseen_names,
+                unseen_pixels_ignored=run.recipe.data.protocol == "zss",
+                images_dropped=run.recipe.data.protocol == "zps",
             ),
             inputs=inputs,
             outputs=_outputs(run, stage, context),

@@ -24,4 +24,4 @@ def run(
 
     opened = open_run(run, cache=cache, recipe=recipe, settings=settings, seed=seed, device=device)
     bring_up_to_date(opened, "eval")
-    show_scores(opened)
+    show_scores(opened.folder / "eval")

@@ -1,4 +1,4 @@
-"""precompute, train-con, dump-queries, train-cat, finetune and eval: the same options, another stage."""
+"""precompute, train-con, dump-queries, train-cat and finetune: the same options, another stage."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,7 +17,6 @@ HELP = {
     "dump-queries": "Write all queries of every training image, with their labels, to HDF5.",
     "train-cat": "CAT: train the generator of queries, from the dump alone. Runs dump-queries first where it must.",
     "finetune": "Finetune the projector on real seen and generated unseen queries; no image is opened.",
-    "eval": "Score the validation images, inductive and transductive: predictions, metrics.json, table and panels.",
 }
 NAMES = tuple(HELP)
 SECTIONS = {
@@ -46,10 +45,6 @@ def stage_command(name: str) -> Callable[..., None]:
     ) -> None:
         opened = open_run(run, cache=cache, settings=settings, seed=seed, device=device)
         bring_up_to_date(opened, name, force=force)
-        if name == "eval":
-            from concat_cli.scores import show_scores
-
-            show_scores(opened)
 
     command.__doc__ = HELP[name]
     return command

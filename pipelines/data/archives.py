@@ -162,6 +162,14 @@ def on_disk(path: Path) -> Path:
     return next((parent for parent in path.parents if os.path.isfile(parent)), path)
 
 
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder, on disk or in a zip."""
+    if on_disk(path) == path:
+        return path.exists()
+    archive, inside = _walk(path, None)
+    return inside in archive.entries or any(name.startswith(f"{inside}/") for name in archive.entries)
+
+
 def _walk(path: Path, cache: Path | None) -> tuple[Zip, str]:
     """The innermost zip that `path` leads through or is, and what is left of the path within it."""
     start = on_disk(path)

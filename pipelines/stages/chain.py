@@ -16,5 +16,7 @@ STAGES = (
 
 
 def chain(recipe: Recipe) -> list[Stage]:
-    """The stages that a run of this recipe consists of."""
-    return [render.STAGE, *STAGES] if recipe.data.micrococo.render else list(STAGES)
+    """The stages that a run of this recipe consists of; an inductive one has nothing to finetune for."""
+    teaches = recipe.finetune.unseen or recipe.finetune.taught
+    stages = [stage for stage in STAGES if teaches or stage is not finetune.STAGE]
+    return [render.STAGE, *stages] if recipe.data.micrococo.render else stages

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from pipelines.clip.text import open_text
-from pipelines.data.dataset import PanopticFolder
+from pipelines.data.labelled_images import LabelledImages
 from pipelines.devices import make_fabric, seed_everything
 from pipelines.extractor import load_extractor
 from pipelines.files import alone, remove
@@ -13,6 +13,7 @@ from pipelines.forward import Assigner, extract
 from pipelines.queries import QueryRow, ShardWriter
 from pipelines.runner import Run, Stage, StageContext
 from pipelines.seeding import derive_seed
+from pipelines.stages.images import training_images
 from pipelines.stages.render import locations_of
 from pipelines.vocabulary import open_seen
 
@@ -21,12 +22,12 @@ NAME = "dump-queries"
 
 def execute(context: StageContext) -> None:
     """Runs the frozen extractor once over the training images, in every view; complete shards are not made again."""
-    recipe, settings, where = context.recipe, context.recipe.dump, locations_of(context.run)
+    recipe, settings = context.recipe, context.recipe.dump
     fabric = make_fabric(recipe.runtime)
     seed_everything(derive_seed(recipe.seed, NAME))
     seen = open_seen(context.input("seen.json"))
     text = open_text(context.input("text_seen"), seen.names, stage=NAME).to(fabric.device)
-    data = PanopticFolder(context.input("train.json"), where.images, where.png, seen)
+    data = training_images(context.run, context.input("train.json"), seen)
     extractor = load_extractor(context.input("model.safetensors"), recipe.con, text.shape[1])
     model = fabric.setup_module(extractor)
     assigner = Assigner(extractor.head, text, recipe.con.matching, recipe.seed)
@@ -42,7 +43,7 @@ def execute(context: StageContext) -> None:
 
 
 def _dump(
-    model: nn.Module, data: PanopticFolder, assigner: Assigner, shards: ShardWriter, context: StageContext
+    model: nn.Module, data: LabelledImages, assigner: Assigner, shards: ShardWriter, context: StageContext
 ) -> None:
     """Adds view after view, from the row on that the complete shards end at."""
     settings, done = context.recipe.dump, shards.done
@@ -67,8 +68,7 @@ def _dump(
 
 
 def _sources(run: Run) -> dict[str, Path]:
-    where = locations_of(run)
-    return {"train images": where.images, "train png": where.png}
+    return locations_of(run).train.pixels("train ")
 
 
 STAGE = Stage(

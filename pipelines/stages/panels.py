@@ -1,39 +1,41 @@
-"""The page of qualitative panels: image, ground truth, inductive, transductive."""
+"""The page of qualitative panels: image, ground truth, and the prediction of every setting."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from pipelines.data.dataset import PanopticFolder
-from pipelines.data.panoptic_png import read_panoptic_png
-from pipelines.files import read_json
-from pipelines.overlay import Picture
-from pipelines.panels import LabelledSegment, overlay, panel_page, save_png
+from pipelines.data.labelled_images import LabelledImages
+from pipelines.overlay import LabelledSegment, Picture, overlay
+from pipelines.panels import panel_page, save_png
+from pipelines.stages.judges.judge import Drawing
 from pipelines.vocabulary import Vocabulary
 
 
-def write_panels(folder: Path, data: PanopticFolder, vocabulary: Vocabulary, count: int) -> None:
-    """Writes `folder/panels.png`: `count` images with the predictions below `folder`."""
-    predicted = {}
-    for setting in ("inductive", "transductive"):
-        content = read_json(folder / f"{setting}.json")
-        predicted[setting] = {entry["image_id"]: entry for entry in content["annotations"]}
+def write_panels(
+    path: Path,
+    data: LabelledImages,
+    vocabulary: Vocabulary,
+    count: int,
+    settings: Mapping[str, Callable[[int], Drawing]],
+) -> None:
+    """Writes a page of `count` images.
+
+    Args:
+        settings: title of a column → the prediction of the image at an index.
+    """
     rows = []
     for index in _chosen(data, vocabulary, count):
-        sample = data.sample(index)
-        image = sample.image.permute(1, 2, 0).numpy()
+        image = data.sample(index).image.permute(1, 2, 0).numpy()
         columns = [("image", image), ("ground truth", truth_overlay(data, index, vocabulary))]
-        for setting, entries in predicted.items():
-            entry = entries[sample.image_id]
-            ids = read_panoptic_png(folder / setting / entry["file_name"])
-            segments = labelled(vocabulary, ((s["id"], s["category_id"]) for s in entry["segments_info"]))
-            columns.append((setting, overlay(image, ids, segments)))
+        for setting, drawing_of in settings.items():
+            drawing = drawing_of(index)
+            columns.append((setting, overlay(image, drawing.ids, labelled(vocabulary, drawing.category_of.items()))))
         rows.append((data.file_name(index), columns))
-    save_png(folder / "panels.png", panel_page(rows))
+    save_png(path, panel_page(rows))
 
 
-def _chosen(data: PanopticFolder, vocabulary: Vocabulary, count: int) -> list[int]:
+def _chosen(data: LabelledImages, vocabulary: Vocabulary, count: int) -> list[int]:
     """Evenly spread over the images with unseen segments, so that the choice favours no prediction."""
     unseen = set(vocabulary.unseen.ids)
     with_unseen = [i for i in range(len(data)) if any(s.category_id in unseen for s in data.truth_segments(i))]
@@ -50,7 +52,7 @@ def labelled(vocabulary: Vocabulary, segments: Iterable[tuple[int, int]]) -> lis
     return drawn
 
 
-def truth_overlay(data: PanopticFolder, index: int, vocabulary: Vocabulary) -> Picture:
+def truth_overlay(data: LabelledImages, index: int, vocabulary: Vocabulary) -> Picture:
     """An image under its ground truth."""
     ids, segments = data.truth(index)
     image = data.sample(index).image.permute(1, 2, 0).numpy()

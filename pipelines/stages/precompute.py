@@ -5,10 +5,9 @@ from pathlib import Path
 from pipelines.clip.encoder import load_clip
 from pipelines.clip.fill import fill_store
 from pipelines.clip.weights import MICRO_CONFIG, MICRO_WEIGHTS
-from pipelines.data.dataset import PanopticFolder
 from pipelines.devices import make_fabric
-from pipelines.files import listing_hash
 from pipelines.runner import Run, Stage, StageContext
+from pipelines.stages.images import content_of, training_images
 from pipelines.stages.render import locations_of
 from pipelines.stages.text import text_store
 from pipelines.vocabulary import open_seen
@@ -18,13 +17,13 @@ NAME = "precompute"
 
 def execute(context: StageContext) -> None:
     """Fills both stores; an interrupted image store continues where it stopped."""
-    recipe, where = context.recipe, locations_of(context.run)
+    recipe = context.recipe
     device = make_fabric(recipe.runtime).device
     seen = open_seen(context.input("seen.json"))
     context.cached["text_seen"] = text_store(context, seen, context.inputs.get("text_seen.npy"), device)
-    data = PanopticFolder(context.input("train.json"), where.images, where.png, seen)
+    data = training_images(context.run, context.input("train.json"), seen)
     clip = load_clip(recipe.clip, device)
-    content = f"{listing_hash(where.images)} {listing_hash(where.png)}"
+    content = content_of(locations_of(context.run).train)
     context.cached["images"] = fill_store(
         context.run.cache / "clip", data, clip, recipe.clip, context.reporter, content=content
     )
@@ -33,8 +32,8 @@ def execute(context: StageContext) -> None:
 
 
 def _sources(run: Run) -> dict[str, Path]:
-    where, clip = locations_of(run), run.recipe.clip
-    sources = {"train images": where.images, "train png": where.png}
+    where, clip = locations_of(run).train, run.recipe.clip
+    sources = where.pixels("train ")
     if clip.model == "micrococo":
         return sources | {"clip config": MICRO_CONFIG, "clip weights": MICRO_WEIGHTS}
     return sources | {

@@ -7,15 +7,16 @@ from pipelines.data.micrococo import make_micrococo
 from pipelines.files import alone
 from pipelines.runner import Run, Stage, StageContext, output_path
 
-VERSION = 1
+VERSION = 2
 
 
 def locations_of(run: Run) -> Locations:
     """Where the images and annotations of a run lie; rendered scenes lie where its manifest says."""
     manifest = run.folder / STAGE.folder / "manifest.json"
     if run.recipe.data.micrococo.render and manifest.exists():
-        return locate(run.recipe.data, output_path(run, STAGE, "annotations").parent)
-    return locate(run.recipe.data, micrococo_folder(run.recipe.data.micrococo, run.cache, VERSION))
+        return locate(run.recipe.data, run.recipe.task, output_path(run, STAGE, "annotations").parent)
+    scenes = micrococo_folder(run.recipe.data.micrococo, run.cache, VERSION)
+    return locate(run.recipe.data, run.recipe.task, scenes)
 
 
 def execute(context: StageContext) -> None:

@@ -1,7 +1,7 @@
 """split-coco: the seen-only training list, the validation list, the two halves of the vocabulary, counts and pictures.
 
-The only stage before finetuning that knows the unseen categories: their ids decide which images are dropped (ZPS),
-their names go into a file of their own.
+The only stage before finetuning that knows the unseen categories: their ids decide which images are dropped (ZPS) or
+which pixels are ignored (ZSS), their names go into a file of their own.
 """
 
 import csv
@@ -11,27 +11,25 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.clip.text import given_embeddings
-from pipelines.data.coco_panoptic import read_panoptic, write_panoptic
-from pipelines.data.dataset import PanopticFolder
-from pipelines.data.locations import Locations
-from pipelines.data.split import CategoryTotals, SplitResult, split_panoptic
-from pipelines.files import atomic_path
-from pipelines.overlay import Picture
-from pipelines.panels import contact_sheet, save_png
+from pipelines.data.archives import open_files
+from pipelines.data.check import check_images
+from pipelines.data.split_result import CategoryTotals, SplitResult
+from pipelines.files import atomic_path, write_json
+from pipelines.parallel import usable_cores
 from pipelines.recipe import Recipe
 from pipelines.runner import Run, Stage, StageContext
 from pipelines.segmentors.origin import check_training_labels, read_origin, weights_path
-from pipelines.stages.panels import truth_overlay
+from pipelines.stages.check import write_sheet
+from pipelines.stages.images import training_images, validation_images
+from pipelines.stages.lists import write_training_list, write_validation_list
 from pipelines.stages.render import locations_of
 from pipelines.vocabulary import SHIPPED, Vocabulary, choose_vocabulary, write_part
-
-TILES = 12  # images on an overlay sheet
 
 
 def execute(context: StageContext) -> None:
     """Splits the data set of the recipe."""
     recipe, where, out = context.recipe, locations_of(context.run), context.out
-    vocabulary = choose_vocabulary(recipe.data.vocabulary, recipe.data.unseen)
+    vocabulary = _vocabulary(recipe)
     segmentor = recipe.con.segmentor
     origin = read_origin(segmentor.backbone, segmentor.backbone_weights)
     check_training_labels(origin, unseen_names=vocabulary.unseen.names)
@@ -40,30 +38,67 @@ def execute(context: StageContext) -> None:
     for half, name in ((vocabulary.seen, "text_seen.npy"), (vocabulary.unseen, "text_unseen.npy")):
         if recipe.clip.text_embeddings:
             _write_given_text(recipe, half, out / name)
-    if where.validates_on_training_images and not recipe.data.val_annotations:
-        context.reporter.say("no val2017 sibling and no --val-annotations: eval scores the given set itself")
-    with context.reporter.task("split-coco", 1, unit="json") as task:
-        result = split_panoptic(where.annotations, out / "train.json", vocabulary=vocabulary)
-        task.advance()
-    _write_val(where, vocabulary, out / "val.json")
+    if where.validates_on_training_images:
+        context.reporter.say("no validation set was given or found beside the training set: eval scores the given set")
+    result = write_training_list(context, where.train, vocabulary, out / "train.json")
+    write_validation_list(context, recipe.task, where.val, vocabulary, out / "val.json", ignored=recipe.data.ignored)
     _write_counts(out / "counts.csv", vocabulary, result)
     _write_dropped(out / "dropped.csv", vocabulary, result)
-    train = PanopticFolder(out / "train.json", where.images, where.png, vocabulary.seen)
-    val = PanopticFolder(out / "val.json", where.val_images, where.val_png, vocabulary)
-    for data, part, name in ((train, vocabulary.seen, "overlay_train.png"), (val, vocabulary, "overlay_val.png")):
-        save_png(out / name, contact_sheet(list(_tiles(data, part))))
+    _check(context, vocabulary)
     context.notes |= {
         "images_kept": result.kept,
         "images_dropped": len(result.dropped),
+        "images_with_ignored_unseen_pixels": result.ignored,
+        "images_without_seen_segments": result.empty,
+        "images_without_labels": result.unannotated,
+        "segments_of_other_categories": result.outside,
         "seen": len(vocabulary.seen),
         "unseen": len(vocabulary.unseen),
         "backbone": origin.model_dump(mode="json"),
         "validates_on_training_images": where.validates_on_training_images,
     }
-    context.reporter.say(
-        f"kept {result.kept} training images, dropped {len(result.dropped)} with unseen pixels; counts.csv, "
-        f"dropped.csv and overlay_train.png in {context.run.folder / 'split'} say which and why"
-    )
+    context.reporter.say(f"{_told(result, recipe)}; pictures and tables to check are in {context.run.folder / 'split'}")
+
+
+def _vocabulary(recipe: Recipe) -> Vocabulary:
+    """The recipe's categories; stuff has no instances."""
+    vocabulary = choose_vocabulary(recipe.data.vocabulary, recipe.data.unseen)
+    return vocabulary.things if recipe.task == "instance" else vocabulary
+
+
+def _told(result: SplitResult, recipe: Recipe) -> str:
+    """What the split did, in words."""
+    if recipe.data.protocol == "zss":
+        told = f"kept {result.kept} training images, {result.ignored} of them with unseen pixels, which are ignored"
+    else:
+        told = f"kept {result.kept} training images, dropped {len(result.dropped)} with unseen pixels"
+    return told + (f"; left out {result.empty} that hold nothing seen" if result.empty else "")
+
+
+def _check(context: StageContext, vocabulary: Vocabulary) -> None:
+    """Looks through both lists and draws a sheet of each, for a person to check at a glance."""
+    run, where, out = context.run, locations_of(context.run), context.out
+    train = training_images(run, out / "train.json", vocabulary.seen)
+    val = validation_images(run, out / "val.json", vocabulary)
+    reports = {}
+    for name, data, part, location in (
+        ("train", train, vocabulary.seen, where.train),
+        ("val", val, vocabulary, where.val),
+    ):
+        report = check_images(
+            data,
+            images=open_files(location.images),
+            vocabulary=part,
+            compare_areas=context.recipe.task != "instance",  # there the area is that of an unhidden shape
+            workers=usable_cores(),
+            reporter=context.reporter,
+        )
+        write_sheet(out / f"overlay_{name}.png", data, part, report, name=name)
+        reports[name] = report.model_dump(mode="json")
+        for finding in report.findings:
+            if finding.serious:
+                context.reporter.say(f"{name}: {finding.says}, such as {finding.examples[0]}")
+    write_json(out / "check.json", reports)
 
 
 def _write_given_text(recipe: Recipe, half: Vocabulary, path: Path) -> None:
@@ -71,11 +106,6 @@ def _write_given_text(recipe: Recipe, half: Vocabulary, path: Path) -> None:
     rows = given_embeddings(Path(recipe.clip.text_embeddings), Path(recipe.clip.text_names), half)
     with atomic_path(path) as partial, open(partial, "wb") as file:
         np.save(file, rows.numpy())
-
-
-def _write_val(where: Locations, vocabulary: Vocabulary, path: Path) -> None:
-    content = read_panoptic(where.val_annotations)
-    write_panoptic(path, images=content.images, annotations=content.annotations, vocabulary=vocabulary)
 
 
 def _write_counts(path: Path, vocabulary: Vocabulary, result: SplitResult) -> None:
@@ -115,20 +145,13 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
         writer.writerows(rows)
 
 
-def _tiles(data: PanopticFolder, vocabulary: Vocabulary) -> Iterable[tuple[str, Picture]]:
-    """Overlays of images spread evenly over a list, titled with their file names."""
-    for index in np.unique(np.linspace(0, len(data) - 1, min(TILES, len(data))).astype(int)).tolist():
-        yield data.file_name(index), truth_overlay(data, index, vocabulary)
-
-
 def _sources(run: Run) -> dict[str, Path]:
     where, recipe = locations_of(run), run.recipe
     vocabulary, backbone = Path(recipe.data.vocabulary), weights_path(recipe.con.segmentor.backbone_weights)
-    sources = {
-        "annotations": where.annotations,
-        "val annotations": where.val_annotations,
-        "vocabulary": vocabulary if vocabulary.suffix else SHIPPED / f"{vocabulary}.toml",
-    }
+    sources = where.train.lists() | where.val.lists("val ")
+    if recipe.task == "semantic":  # the lists are made from the label maps
+        sources |= where.train.pixels() | where.val.pixels("val ")
+    sources["vocabulary"] = vocabulary if vocabulary.suffix else SHIPPED / f"{vocabulary}.toml"
     if recipe.clip.text_embeddings:
         sources |= {"text embeddings": Path(recipe.clip.text_embeddings), "text names": Path(recipe.clip.text_names)}
     return sources | {"backbone": backbone} if backbone else sources  # its labels are checked here, and only here
@@ -137,13 +160,16 @@ def _sources(run: Run) -> dict[str, Path]:
 STAGE = Stage(
     name="split-coco",
     folder="split",
-    version=1,
+    version=2,
     execute=execute,
     sources=_sources,
     knows_unseen_names=True,
     reads={"make-micrococo": ("annotations",)},
     settings=lambda recipe: {
+        "task": recipe.task,
+        "protocol": recipe.data.protocol,
         "unseen": recipe.data.unseen,
+        "ignored": recipe.data.ignored,
         "backbone": recipe.con.segmentor.backbone,
         "backbone_weights": recipe.con.segmentor.backbone_weights,
     },

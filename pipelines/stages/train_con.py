@@ -10,8 +10,9 @@ from torch.utils.data import DataLoader
 
 from pipelines.clip.store import ImageTokens, open_store
 from pipelines.clip.text import open_text
-from pipelines.data.dataset import PanopticFolder, StepBatches
+from pipelines.data.labelled_images import LabelledImages
 from pipelines.data.sample import Sample
+from pipelines.data.step_batches import StepBatches
 from pipelines.data.transforms import train_transform
 from pipelines.devices import make_fabric, seed_everything
 from pipelines.errors import ConcatError
@@ -26,6 +27,7 @@ from pipelines.seeding import derive_seed
 from pipelines.segmentors.origin import read_origin, weights_path
 from pipelines.segmentors.output import SegmentorOutput
 from pipelines.segmentors.parameters import parameter_groups
+from pipelines.stages.images import training_images
 from pipelines.stages.render import locations_of
 from pipelines.training import Losses, Training, make_optimiser, train
 from pipelines.vocabulary import open_seen
@@ -41,8 +43,7 @@ def execute(context: StageContext) -> None:
     seen = open_seen(context.input("seen.json"))
     text = open_text(context.input("text_seen"), seen.names, stage=NAME).to(fabric.device)
     tokens = open_store(context.input("images"))
-    where = locations_of(context.run)
-    data = PanopticFolder(context.input("train.json"), where.images, where.png, seen)
+    data = training_images(context.run, context.input("train.json"), seen)
     extractor = Extractor(settings, text.shape[1], load_backbone=True)
     bank = TokenBank(settings.cga.bank_size, text.shape[1]).to(fabric.device)
     rates = settings.optimiser
@@ -87,7 +88,7 @@ def execute(context: StageContext) -> None:
     }
 
 
-def _batches(data: PanopticFolder, recipe: Recipe, first_step: int) -> Iterator[list[Sample]]:
+def _batches(data: LabelledImages, recipe: Recipe, first_step: int) -> Iterator[list[Sample]]:
     """The batches of the steps still to come; their content derives from seed, step and image id alone."""
     settings = recipe.con
     steps = StepBatches(
@@ -182,8 +183,8 @@ class ConLosses:
 
 
 def _sources(run: Run) -> dict[str, Path]:
-    where, backbone = locations_of(run), weights_path(run.recipe.con.segmentor.backbone_weights)
-    sources = {"train images": where.images, "train png": where.png}
+    backbone = weights_path(run.recipe.con.segmentor.backbone_weights)
+    sources = locations_of(run).train.pixels("train ")
     return sources | {"backbone": backbone} if backbone else sources
 
 

@@ -1,0 +1,121 @@
+"""eval: the last stage of a run, or a finished run on another data set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from concat_cli.commands.split_data import DataSet, Root
+from concat_cli.errors import guarded
+from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.preparation import vocabulary_name
+from concat_cli.runs import bring_up_to_date, open_run
+from concat_cli.scores import show_scores
+from pipelines.errors import ConcatError
+
+if TYPE_CHECKING:
+    from pipelines.runner import Run
+    from pipelines.stages.transfer import Target
+
+
+@guarded
+def evaluate(
+    run: RunDir,
+    dataset: Annotated[
+        DataSet | None,
+        typer.Option(
+            "--dataset",
+            help="Score the finished run on another data set, whose names take the place of its own.",
+            show_default="the run's own validation set",
+        ),
+    ] = None,
+    root: Root = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Images of that data set.")] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="Their label maps.")] = None,
+    listing: Annotated[Path | None, typer.Option("--list", help="Text file that names the images.")] = None,
+    annotations: Annotated[
+        Path | None, typer.Option("--annotations", help="Their json, for a panoptic or instance run.")
+    ] = None,
+    vocabulary: Annotated[
+        str | None,
+        typer.Option("--vocabulary", help="Shipped vocabulary or file.", show_default="the data set's"),
+    ] = None,
+    text_embeddings: Annotated[
+        Path | None, typer.Option("--text-embeddings", help="Given text embeddings of its names (.npy).")
+    ] = None,
+    text_names: Annotated[Path | None, typer.Option("--text-names", help="Names of their rows.")] = None,
+    settings: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    cache: Cache = None,
+    force: Force = False,
+    debug: Debug = False,
+) -> None:
+    """Score the validation images, inductive and transductive: predictions, metrics.json, table and panels.
+
+    With --dataset, the open vocabulary is put to the test: no name of that data set need be known to training.
+    """
+    opened = open_run(run, cache=cache, settings=settings, seed=seed, device=device)
+    given = (root, images, labels, listing, annotations, vocabulary, text_embeddings, text_names)
+    if dataset is None:
+        if any(value is not None for value in given):
+            raise ConcatError("These options describe another data set.", mend="Name it; --dataset own for your own.")
+        bring_up_to_date(opened, "eval", force=force)
+        show_scores(run / "eval")
+        return
+    from pipelines.stages.transfer import transfer_stage
+
+    if dataset == "own":
+        target = _own(opened, images, labels, listing, annotations, vocabulary)
+    else:
+        target = _published(dataset, root, vocabulary)
+    stage = transfer_stage(_with_text(target, text_embeddings, text_names))
+    bring_up_to_date(opened, stage.name, force=force, extra=stage)
+    show_scores(run / stage.folder)
+
+
+def _published(dataset: DataSet, root: Path | None, vocabulary: str | None) -> Target:
+    from pipelines.data.layouts import find_layout
+    from pipelines.stages.transfer import Target
+
+    if dataset == "own" or root is None:
+        raise ConcatError(f"Where {dataset} lies is not said.", mend="Give --root FOLDER, as it was unpacked.")
+    layout = find_layout(dataset, root.resolve())
+    name = dataset if vocabulary is None else f"{dataset}-{Path(vocabulary).stem}"
+    words = vocabulary_name(vocabulary) if vocabulary else layout.vocabulary
+    return Target(name=name, task="semantic", where=layout.val, vocabulary=words, ignored=layout.ignored)
+
+
+def _own(
+    run: Run,
+    images: Path | None,
+    labels: Path | None,
+    listing: Path | None,
+    annotations: Path | None,
+    vocabulary: str | None,
+) -> Target:
+    from pipelines.data.locations import location
+    from pipelines.stages.transfer import Target
+
+    if images is None or (labels is None) == (annotations is None) or vocabulary is None:
+        raise ConcatError(
+            "Your own data set is not described.",
+            mend="Give --images, --vocabulary, and either --labels (label maps) or --annotations (json).",
+        )
+    task = "semantic" if labels is not None else run.recipe.task
+    labels_given = (path.resolve() if path else None for path in (annotations, labels, listing))
+    where = location(task, images.resolve(), *labels_given)
+    return Target(name=Path(vocabulary).stem, task=task, where=where, vocabulary=vocabulary_name(vocabulary))
+
+
+def _with_text(target: Target, embeddings: Path | None, names: Path | None) -> Target:
+    from pipelines.stages.transfer import GivenText
+
+    if (embeddings is None) != (names is None):
+        raise ConcatError("Embeddings and their names belong together.", mend="Give both, or neither.")
+    if embeddings is None or names is None:
+        return target
+    return replace(target, text=GivenText(embeddings.resolve(), names.resolve()))

@@ -1,0 +1,130 @@
+"""split-data: the first stage on data sets of label maps, published ones or one's own."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from concat_cli.errors import guarded
+from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.preparation import (
+    Images,
+    Labels,
+    Listing,
+    ProtocolOption,
+    TextEmbeddings,
+    TextNames,
+    Unseen,
+    ValImages,
+    ValLabels,
+    ValListing,
+    prepare,
+    vocabulary_name,
+)
+from pipelines.errors import ConcatError
+
+DataSet = Literal["voc", "context", "coco-stuff", "ade20k", "own"]
+Root = Annotated[
+    Path | None, typer.Option("--root", help="Folder of the data set as it is published (VOCdevkit, coco, …).")
+]
+
+
+@guarded
+def split_data(
+    name: Annotated[
+        DataSet, typer.Argument(help="A published data set, or own: images, label maps and a vocabulary file.")
+    ],
+    run: RunDir,
+    root: Root = None,
+    images: Images = None,
+    labels: Labels = None,
+    listing: Listing = None,
+    val_images: ValImages = None,
+    val_labels: ValLabels = None,
+    val_listing: ValListing = None,
+    vocabulary: Annotated[
+        str | None,
+        typer.Option(
+            "--vocabulary",
+            help="Shipped vocabulary or a .toml/.json of one's own, whose ids are pixel values.",
+            show_default="the data set's",
+        ),
+    ] = None,
+    unseen: Unseen = None,
+    protocol: ProtocolOption = None,
+    text_embeddings: TextEmbeddings = None,
+    text_names: TextNames = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="Recipe to begin with.", show_default="the run's recipe.toml, else concat_zss"),
+    ] = None,
+    settings: Set = None,
+    seed: Seed = None,
+    device: Device = None,
+    cache: Cache = None,
+    force: Force = False,
+    debug: Debug = False,
+) -> None:
+    """Make the training list of VOC 2012 (15/5), Context 59 (49/10), COCO-Stuff (156/15) or your own label maps.
+
+    ADE20K has no unseen split of its own: it serves evaluation (concat eval --dataset ade20k), unless --unseen names
+    one. Under zss, the default, images with unseen pixels stay and those pixels are ignored.
+    """
+    paths = {
+        "data.images": images,
+        "data.labels": labels,
+        "data.listing": listing,
+        "data.val_images": val_images,
+        "data.val_labels": val_labels,
+        "data.val_listing": val_listing,
+    }
+    ignored, shipped = None, None
+    if root is not None:
+        ignored, shipped, found = _found(name, root)
+        paths = {key: given or found.get(key) for key, given in paths.items()}
+    if name == "ade20k" and unseen is None:
+        raise ConcatError(
+            "ADE20K has no unseen split: it serves to evaluate models trained elsewhere.",
+            mend="Use `concat eval --run DIR --dataset ade20k --root FOLDER`, or name unseen categories with --unseen.",
+        )
+    if name == "own" and vocabulary is None and recipe is None and not (run / "recipe.toml").exists():
+        raise ConcatError(
+            "Your own data need a vocabulary.",
+            mend="Give --vocabulary FILE.toml with the id, name and isthing of every category.",
+        )
+    prepare(
+        run,
+        begin=recipe or (None if (run / "recipe.toml").exists() else "concat_zss"),
+        paths=paths | {"clip.text_embeddings": text_embeddings, "clip.text_names": text_names},
+        words={
+            "task": "semantic",
+            "data.vocabulary": vocabulary_name(vocabulary) if vocabulary else shipped,
+            "data.protocol": protocol,
+        },
+        unseen=unseen,
+        ignored=ignored,
+        settings=settings,
+        seed=seed,
+        device=device,
+        cache=cache,
+        force=force,
+    )
+
+
+def _found(name: DataSet, root: Path) -> tuple[tuple[int, ...], str, dict[str, Path]]:
+    """Ignored values, vocabulary and places of a published data set below `root`."""
+    from pipelines.data.layouts import find_layout
+
+    if name == "own":
+        raise ConcatError("--root is for published data sets.", mend="Give --images and --labels.")
+    layout = find_layout(name, root)
+    train, val = layout.train or layout.val, layout.val
+    places = {
+        "data.images": train.images,
+        "data.labels": train.labels,
+        "data.listing": train.listing,
+        "data.val_images": val.images,
+        "data.val_labels": val.labels,
+        "data.val_listing": val.listing,
+    }
+    return layout.ignored, layout.vocabulary, {key: path for key, path in places.items() if path is not None}

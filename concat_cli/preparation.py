@@ -1,0 +1,96 @@
+"""From the options of split-coco and split-data to the first stage of a run."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from concat_cli.runs import bring_up_to_date, open_run
+
+Protocol = Literal["zps", "zss"]
+
+_Folder = typer.Option
+Images = Annotated[Path | None, _Folder("--images", help="Folder or zip of training images.")]
+Labels = Annotated[
+    Path | None, _Folder("--labels", help="Folder or zip of their label maps, PNGs named as the images.")
+]
+Listing = Annotated[
+    Path | None, _Folder("--list", help="Text file that names the training images, one a line.", show_default="all")
+]
+ValImages = Annotated[
+    Path | None, _Folder("--val-images", help="Validation images.", show_default="the val2017 sibling, else --images")
+]
+ValLabels = Annotated[
+    Path | None, _Folder("--val-labels", help="Their label maps.", show_default="the val2017 sibling, else --labels")
+]
+ValListing = Annotated[
+    Path | None, _Folder("--val-list", help="Text file that names the validation images.", show_default="all")
+]
+Unseen = Annotated[
+    str | None,
+    typer.Option(
+        "--unseen",
+        help="Names of the unseen categories, comma-separated.",
+        show_default="the vocabulary's own split",
+    ),
+]
+ProtocolOption = Annotated[
+    Protocol | None,
+    typer.Option(
+        "--protocol",
+        help="zps drops training images with unseen pixels; zss keeps them and ignores those pixels.",
+        show_default="zss for label maps, else zps",
+    ),
+]
+TextEmbeddings = Annotated[
+    Path | None,
+    typer.Option("--text-embeddings", help="Given text embeddings (.npy) in place of a text encoder."),
+]
+TextNames = Annotated[Path | None, typer.Option("--text-names", help="Names of their rows (.txt or .json).")]
+
+
+def prepare(
+    run: Path,
+    *,
+    begin: str | None,
+    paths: dict[str, Path | None],
+    words: dict[str, str | None],
+    unseen: str | None,
+    ignored: tuple[int, ...] | None = None,
+    settings: list[str] | None,
+    seed: int | None,
+    device: str | None,
+    cache: Path | None,
+    force: bool,
+) -> None:
+    """Writes a run's recipe and splits its data set.
+
+    Args:
+        begin: recipe to begin with; None: the run's own.
+        paths: setting → file or folder, made absolute; None leaves the recipe's.
+        words: setting → value; None leaves the recipe's.
+        unseen: names, comma-separated.
+        settings: what the user sets besides, which wins.
+    """
+    assignments = [f"{key}={quoted(path.resolve())}" for key, path in paths.items() if path is not None]
+    assignments += [f"{key}={quoted(word)}" for key, word in words.items() if word is not None]
+    if unseen is not None:
+        names = ", ".join(quoted(name.strip()) for name in unseen.split(",") if name.strip())
+        assignments.append(f"data.unseen=[{names}]")
+    if ignored is not None:
+        assignments.append(f"data.ignored={list(ignored)}")
+    opened = open_run(
+        run, cache=cache, recipe=begin, settings=assignments + list(settings or []), seed=seed, device=device
+    )
+    bring_up_to_date(opened, "split-coco", force=force)
+
+
+def vocabulary_name(name_or_path: str) -> str:
+    """A shipped name as it stands, a path made absolute."""
+    return str(Path(name_or_path).resolve()) if Path(name_or_path).suffix else name_or_path
+
+
+def quoted(value: object) -> str:
+    """A TOML string."""
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -1,0 +1,49 @@
+"""The labelled images of a run: the reader that its task asks for, over the files that its recipe names."""
+
+from pathlib import Path
+from typing import Literal
+
+from pipelines.data.archives import open_files
+from pipelines.data.instance_images import open_instance_images
+from pipelines.data.labelled_images import LabelledImages
+from pipelines.data.locations import Location
+from pipelines.data.panoptic_images import open_panoptic_images
+from pipelines.data.semantic_images import open_semantic_images
+from pipelines.recipe import Task
+from pipelines.runner import Run
+from pipelines.stages.render import locations_of
+from pipelines.vocabulary import Vocabulary
+
+
+def training_images(run: Run, listing: Path, vocabulary: Vocabulary) -> LabelledImages:
+    """The images of a training list, as `split-coco` wrote it; under ZSS what it does not list is void."""
+    unlisted: Literal["ignore", "refuse"] = "ignore" if run.recipe.data.protocol == "zss" else "refuse"
+    return labelled_images(run.recipe.task, locations_of(run).train, listing, vocabulary, unlisted=unlisted)
+
+
+def validation_images(run: Run, listing: Path, vocabulary: Vocabulary) -> LabelledImages:
+    """The images of a validation list."""
+    return labelled_images(run.recipe.task, locations_of(run).val, listing, vocabulary)
+
+
+def labelled_images(
+    task: Task,
+    where: Location,
+    listing: Path,
+    vocabulary: Vocabulary,
+    *,
+    unlisted: Literal["refuse", "ignore"] = "refuse",
+) -> LabelledImages:
+    """The images that the json `listing` names, with labels of the task's form."""
+    if task == "instance":
+        return open_instance_images(listing, where.images, vocabulary)
+    assert where.labels is not None  # the other two forms keep labels in a folder
+    if task == "semantic":
+        return open_semantic_images(listing, where.images, where.labels, vocabulary)
+    return open_panoptic_images(listing, where.images, where.labels, vocabulary, unlisted=unlisted)
+
+
+def content_of(where: Location) -> str:
+    """The identity of image and label files: hashes of their listings."""
+    folders = [where.images] + ([where.labels] if where.labels else [])
+    return " ".join(open_files(folder).fingerprint() for folder in folders)

@@ -1,0 +1,1 @@
+"""One judge a task: from queries and masks to written predictions and scores."""

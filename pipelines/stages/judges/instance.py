@@ -1,0 +1,114 @@
+"""Judges instance segmentation: AP and recall of masks and boxes, predictions as a COCO results json."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+
+from pipelines.data.labelled_images import LabelledImages
+from pipelines.files import read_json, write_json
+from pipelines.forward import Extracted
+from pipelines.inference.instance import PredictedInstance, instance_variants
+from pipelines.metrics.instance_ap import evaluate_instances
+from pipelines.recipe import EvalSettings
+from pipelines.scoring.instance import instance_scores
+from pipelines.scoring.scores import Candidates, Scores
+from pipelines.stages.judges.judge import Answer, Drawing, Record
+from pipelines.vocabulary import Vocabulary
+
+DRAWN_FROM = 0.3
+"""Score from which an instance is drawn; of the hundred that are scored most are guesses."""
+_MASKS, _FOUND, _IMAGE = "masks", "found", "image_id"
+
+
+class InstanceJudge:
+    """The `Judge` of the instance task.
+
+    A record holds each mask once, and for every answer rows (mask, label, score).
+    """
+
+    figure = "mask_ap50"
+
+    def __init__(
+        self, data: LabelledImages, vocabulary: Vocabulary, settings: EvalSettings, out: Path, truth: Path
+    ) -> None:
+        self.data, self.vocabulary, self.settings, self.out = data, vocabulary, settings, out
+        self.truth = truth
+        self.isthing = torch.tensor([category.isthing for category in vocabulary.categories])
+
+    def record(
+        self, extracted: Extracted, index: int, answers: Mapping[str, Answer], written: Mapping[str, str]
+    ) -> Record:
+        """Predicts every answer's instances of one image."""
+        height, width = extracted.sample.ignore.shape
+        found = instance_variants(
+            [answer.probabilities for answer in answers.values()],
+            extracted.mask_logits,
+            (height, width),
+            self.isthing,
+            top=self.settings.instances,
+            padding=extracted.padding,
+        )
+        masks: dict[str, int] = {}
+        rows = {
+            answer: [[_number(masks, instance), instance.label, instance.score] for instance in instances]
+            for answer, instances in zip(answers, found, strict=True)
+        }
+        return {
+            _IMAGE: extracted.sample.image_id,
+            "size": [height, width],
+            _MASKS: list(masks),
+            _FOUND: rows,
+            "written": dict(written),
+        }
+
+    def scores(self, records: Sequence[Record], candidates: Mapping[str, Candidates]) -> dict[str, Scores]:
+        """AP and recall of every answer."""
+        truth = read_json(self.truth)
+        scores = {}
+        for answer, which in candidates.items():
+            part = self.vocabulary.unseen if which == "novel-only" else self.vocabulary
+            results = [result for record in records for result in self._results(record, answer)]
+            results = [result for result in results if result["category_id"] in part.ids]
+            mask, box = (evaluate_instances(truth, results, category_ids=part.ids, kind=k) for k in ("segm", "bbox"))
+            scores[answer] = instance_scores(mask, box, self.vocabulary, images=len(records), candidates=which)
+        return scores
+
+    def write_predictions(self, records: Sequence[Record], setting: str) -> None:
+        """Writes `SETTING.json`, a COCO results json."""
+        results = [result for record in records for result in self._results(record, record["written"][setting])]
+        write_json(self.out / f"{setting}.json", results, indent=None)
+
+    def drawing(self, records: Sequence[Record], setting: str, index: int) -> Drawing:
+        """The well scored instances of one image, the best in front."""
+        record = records[index]
+        ids, category_of = np.zeros(record["size"], np.int32), {}
+        results = self._results(record, record["written"][setting])
+        drawn = sorted((r for r in results if r["score"] >= DRAWN_FROM), key=lambda r: r["score"])
+        for number, result in enumerate(drawn, start=1):
+            ids[coco_mask.decode(result["segmentation"]) > 0] = number
+            category_of[number] = result["category_id"]
+        return Drawing(ids, category_of)
+
+    def _results(self, record: Record, answer: str) -> list[dict[str, Any]]:
+        """The detections of one image as COCO's results; the box is that of the mask."""
+        codes = [{"size": record["size"], "counts": counts} for counts in record[_MASKS]]
+        boxes = coco_mask.toBbox(codes).tolist() if codes else []
+        return [
+            {
+                "image_id": record[_IMAGE],
+                "category_id": self.vocabulary.categories[label].id,
+                "segmentation": codes[mask],
+                "bbox": boxes[mask],
+                "score": score,
+            }
+            for mask, label, score in record[_FOUND][answer]
+        ]
+
+
+def _number(masks: dict[str, int], instance: PredictedInstance) -> int:
+    """The place of an instance's mask among the masks of its image."""
+    return masks.setdefault(instance.rle["counts"], len(masks))
