@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
 
 from pipelines.errors import ConcatError
-from pipelines.metrics.groups import Summary
-from pipelines.metrics.harmonic import harmonic_mean
+from pipelines.metrics.groups import Summary, percent_mean, with_harmonic
 from pipelines.metrics.segment_runs import IdMap, Overlaps, SegmentRuns, count_overlaps, runs_of
 
 VOID: Final = 0
@@ -174,19 +173,15 @@ def summarise(counts: Mapping[int, CategoryCounts], groups: Mapping[str, Sequenc
 
     Returns:
         group → {"pq", "sq", "rq", "n"}, n the number of present categories; a group without one has n 0 and None for
-        its scores. "harmonic" is added when `groups` holds "seen" and "unseen": of each score, with n None; None
-        where one of the two groups is empty.
+        its scores. "harmonic" is added where `groups` holds seen and unseen categories: of each score, with n None;
+        None where no category of one of the two is present.
     """
     summary: Summary = {}
     for group, members in groups.items():
         present = [counts[category] for category in members if category in counts and counts[category].present]
-        n = len(present)
-        means = {key: 100 * (sum(getattr(c, key) for c in present) / n) if n else None for key in _QUALITIES}
-        summary[group] = {**means, "n": n}
-    if "seen" in summary and "unseen" in summary:
-        seen, unseen = summary["seen"], summary["unseen"]
-        summary["harmonic"] = {**{key: harmonic_mean(seen[key], unseen[key]) for key in _QUALITIES}, "n": None}
-    return summary
+        means = {key: percent_mean(getattr(c, key) for c in present) for key in _QUALITIES}
+        summary[group] = {**means, "n": len(present)}
+    return with_harmonic(summary, groups, _QUALITIES)
 
 
 _Segment = TypeVar("_Segment", TruthSegment, PredictedSegment)
