@@ -59,7 +59,7 @@ _KINDS: Final = {
     "unused image": _Kind(
         False, "1 image in the folder stands in no list", "{n} images in the folder are not in the list"
     ),
-    "category without segment": _Kind(False, "1 seen category has no segment", "{n} seen categories have no segment"),
+    "category without segment": _Kind(False, "1 category has no segment", "{n} categories have no segment"),
     "unseen category without segment": _Kind(
         False, "1 unseen category has no segment", "{n} unseen categories have no segment"
     ),
@@ -117,7 +117,8 @@ class FindingList:
         Raises:
             KeyError: there is no such kind.
         """
-        assert kind in _KINDS, kind
+        if kind not in _KINDS:
+            raise KeyError(kind)
         self._counts[kind] = self._counts.get(kind, 0) + 1
         examples = self._examples.setdefault(kind, [])
         if len(examples) < EXAMPLES:

@@ -109,7 +109,7 @@ def survey_json(
         annotations: the json, which may lie in a zip.
         task: of which form it is.
         vocabulary: the categories that may occur. In a panoptic json an image with another one is wrong; instances of
-            others are only counted, as GZSI splits do not use all of COCO's.
+            others are only counted if some are unseen, as GZSI splits do not use all of COCO's.
         scratch: the json of the rest, written only if something has to be left out.
         labels: where the PNGs of a panoptic json lie, each of which is looked up.
 
@@ -202,16 +202,16 @@ def _instances(
 ) -> list[int]:
     """The places of annotations whose images can be used."""
     known, unknown, places = set(vocabulary.ids), Counter[int](), list[int]()
-    annotated = set[int]()
+    annotated, split = set[int](), len(vocabulary.unseen) > 0
     for place, entry in enumerate(decode_each(spans.annotations, _Instance, annotations, "annotation", _neither)):
         annotated.add(entry.image_id)
-        if entry.category_id not in known:
-            unknown[entry.category_id] += 1
+        outside = entry.category_id not in known
+        unknown.update([entry.category_id] if outside else [])
         if entry.image_id not in image_ids:
             found.add("annotation without image", f"image id {entry.image_id}")
-        elif entry.image_id in usable:
+        elif entry.image_id in usable and (split or not outside):
             places.append(place)
-    _say_unknown("category outside", unknown, "instance", found)
+    _say_unknown("category outside" if split else "unknown category", unknown, "instance", found)
     for image_id in [image_id for image_id in usable if image_id not in annotated]:
         found.add("image without instance", _name(spans.images[usable[image_id]]))
     return places

@@ -91,6 +91,14 @@ def test_instances_of_other_categories_and_images_without_instance_are_no_fault(
     assert len(content["images"]) == 3
 
 
+def test_instances_of_no_seen_category_are_wrong_where_none_is_unseen(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", [image_entry(1)], [instance(1, THING), instance(1, UNSEEN)])
+    survey = survey_json(path, "instance", VOCABULARY.seen, tmp_path / "rest.json")
+    assert found(survey) == {"unknown category": (f"id {UNSEEN} in 1 instance",)}
+    assert survey.listing is not None
+    assert [entry["category_id"] for entry in json.loads(survey.listing.read_text())["annotations"]] == [THING]
+
+
 def test_nothing_may_be_left(tmp_path: Path) -> None:
     path = write_panoptic_json(tmp_path / "a.json", {1: [segment(1, 55)]})
     assert survey_json(path, "panoptic", VOCABULARY, tmp_path / "rest.json").listing is None
