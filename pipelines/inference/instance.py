@@ -76,7 +76,7 @@ def instance_variants(
     top: int = 100,
     padding: Padding | None = None,
 ) -> list[list[PredictedInstance]]:
-    """`instances` for several class probabilities (each K×N) of the same masks; each mask is resized and encoded once."""
+    """`instances` for several class probabilities (each K×N) of the same masks, each resized and encoded once."""
     pairs = [_best_pairs(scores, isthing, top) for scores in variants]
     masks: dict[int, _Mask | None] = {}
     for query in sorted({pair.query for chosen in pairs for pair in chosen}):

@@ -41,7 +41,7 @@ def resize_rows(
 
 
 def _strip(maps: Tensor, height: int, first: int, size: tuple[int, int], top: int, bottom: int) -> Tensor:
-    """Rows of maps resized to `size`, where `maps` holds those from row `first` on of maps that are `height` px high."""
+    """Rows of maps resized to `size`, where `maps` holds the rows from `first` on of maps `height` px high."""
     lower, upper, weight = _sources(height, size[0], top, bottom)
     above, below = maps[:, (lower - first).to(maps.device)], maps[:, (upper - first).to(maps.device)]
     rows = torch.lerp(above, below, weight[:, None].to(maps.device))  # K×(bottom−top)×w

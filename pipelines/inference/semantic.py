@@ -1,6 +1,8 @@
 """From class probabilities and mask logits to a category for each pixel (method.md, "Inference").
 
-Source: Cheng et al., "Masked-attention Mask Transformer", `semantic_inference`: argmax over n of Σ_k P_kn · sigmoid(M_k).
+    label = argmax over n of Σ_k P_kn · sigmoid(M_k)
+
+Source: Cheng et al., "Masked-attention Mask Transformer", `semantic_inference`.
 """
 
 from collections.abc import Sequence
