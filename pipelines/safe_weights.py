@@ -1,13 +1,17 @@
 """Weights as safetensors: written atomically, loaded strictly."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.files import atomic_path
+
+_MEND: Final = "Run the stage that wrote it again with --force."
 
 
 def save_weights(path: Path, module: nn.Module, metadata: dict[str, str] | None = None) -> None:
@@ -25,14 +29,27 @@ def load_weights(path: Path, module: nn.Module, prefix: str = "") -> None:
         ConcatError: the file is missing.
         CorruptFileError: it is damaged, or its tensors are not this module's.
     """
-    mend = "Run the stage that wrote it again with --force."
     try:
         state = load_file(path)
-        module.load_state_dict(
-            {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-        )
     except FileNotFoundError:
-        raise ConcatError("Weights not found.", file=path, mend=mend) from None
-    except (SafetensorError, RuntimeError) as error:
-        detail = str(error).strip().splitlines()
-        raise CorruptFileError(f"Not the weights of this model: {' '.join(detail[:2])}", file=path, mend=mend) from None
+        raise ConcatError("Weights not found.", file=path, mend=_MEND) from None
+    except SafetensorError as error:
+        raise _refusal(error, path) from None
+    fit_weights(state, module, file=path, prefix=prefix)
+
+
+def fit_weights(state: Mapping[str, Tensor], module: nn.Module, *, file: Path, prefix: str = "") -> None:
+    """Puts the tensors below `prefix`, which were read from `file`, into a module.
+
+    Raises:
+        CorruptFileError: they are not exactly this module's.
+    """
+    try:
+        module.load_state_dict({k.removeprefix(prefix): tensor for k, tensor in state.items() if k.startswith(prefix)})
+    except RuntimeError as error:
+        raise _refusal(error, file) from None
+
+
+def _refusal(error: Exception, file: Path) -> CorruptFileError:
+    detail = " ".join(str(error).strip().splitlines()[:2])
+    return CorruptFileError(f"Not the weights of this model: {detail}", file=file, mend=_MEND)

@@ -94,7 +94,7 @@ def load_clip(settings: ClipSettings, device: torch.device | str) -> ClipModel:
         CorruptFileError: its weights are damaged or of another model.
     """
     source, device = resolve_clip(settings), torch.device(device)
-    network, tokenize = _build(source)
+    network, tokenize = build_network(source)
     if source.weights is not None:
         _load_weights(network, source.weights)
     network.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
@@ -112,7 +112,7 @@ def load_clip(settings: ClipSettings, device: torch.device | str) -> ClipModel:
     )
 
 
-def _build(source: ClipSource) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
+def build_network(source: ClipSource) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
     """An untrained network, the same at every call, and its tokenizer."""
     with torch.random.fork_rng(devices=[]), quiet(), _open_clip_name(source) as name:
         torch.manual_seed(RANDOM_SEED)

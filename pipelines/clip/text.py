@@ -104,6 +104,18 @@ def open_text(path: Path, expected_names: list[str], *, stage: str) -> Tensor:
         ProtocolError: it holds a name that `stage` must not know.
         CorruptFileError: it is damaged.
     """
+    names, embeddings = read_text(path)
+    check_names(names, expected_names, file=path, stage=stage, mend=MEND)
+    return embeddings
+
+
+def read_text(path: Path) -> tuple[list[str], Tensor]:
+    """The names of a store and their embeddings (N×C, float32, unit length), for what may know any name.
+
+    Raises:
+        ConcatError: there is no such store.
+        CorruptFileError: it is damaged.
+    """
     if not path.is_dir():
         raise ConcatError("Text embeddings not found.", file=path, mend="Run precompute.")
     try:
@@ -112,7 +124,6 @@ def open_text(path: Path, expected_names: list[str], *, stage: str) -> Tensor:
         embeddings = torch.from_numpy(np.asarray(store["embeddings"][:], dtype=np.float32))
     except Exception as error:  # zarr, json and numpy each have their own words for a damaged store
         raise CorruptFileError(f"Not a store of text embeddings: {error}", file=path, mend=MEND) from error
-    check_names(names, expected_names, file=path, stage=stage, mend=MEND)
     if embeddings.ndim != 2 or len(embeddings) != len(names):
         raise CorruptFileError(
             f"It names {len(names)} categories but its embeddings are of shape {tuple(embeddings.shape)}.",
@@ -121,4 +132,4 @@ def open_text(path: Path, expected_names: list[str], *, stage: str) -> Tensor:
         )
     if not torch.allclose(embeddings.norm(dim=1), torch.ones(len(names)), atol=1e-3):
         raise CorruptFileError("Some of its embeddings are missing or not of unit length.", file=path, mend=MEND)
-    return embeddings
+    return names, embeddings
