@@ -1,20 +1,23 @@
 """The json of COCO's panoptic format: images, and for each a PNG name with the segments painted in it."""
 
-from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypedDict, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.data.archives import read_bytes
+from pipelines.data.file_names import check_name
+from pipelines.errors import CorruptFileError
 from pipelines.files import atomic_path
 from pipelines.vocabulary import Vocabulary
 
 SegmentId = Annotated[int, Meta(gt=0, lt=2**24)]  # what an RGB pixel holds; 0 is void
 CategoryId = Annotated[int, Meta(ge=0, lt=2**24)]
 Area = Annotated[int, Meta(ge=0, lt=2**53)]
-Side = Annotated[int, Meta(gt=0)]
+Side = Annotated[int, Meta(gt=0, lt=2**16)]
+ImageId = Annotated[int, Meta(gt=-(2**62), lt=2**62)]  # kept as int64
 
 # No cycles can arise between these, so the garbage collector need not walk 1.3 million of them (gc=False).
 
@@ -32,7 +35,7 @@ class SegmentInfo(msgspec.Struct, gc=False):
 class Annotation(msgspec.Struct, gc=False):
     """The segments of one image and the PNG that shows them."""
 
-    image_id: int
+    image_id: ImageId
     file_name: str
     segments_info: list[SegmentInfo]
 
@@ -40,7 +43,7 @@ class Annotation(msgspec.Struct, gc=False):
 class ImageInfo(msgspec.Struct, gc=False):
     """One image; height and width in px."""
 
-    id: int
+    id: ImageId
     file_name: str
     height: Side
     width: Side
@@ -68,27 +71,10 @@ class PanopticJson(msgspec.Struct):
         return [(image, annotation_of[image.id]) for image in self.images]
 
 
+Refusal = Callable[[Path, str], CorruptFileError]
+"""Makes the error for a json of another format, from the file and what is wrong."""
+
 _T = TypeVar("_T")
-
-
-def decode_json(path: Path, kind: type[_T]) -> _T:
-    """Reads a COCO-panoptic json as `kind`.
-
-    Raises:
-        ConcatError: the file is missing or may not be read.
-        CorruptFileError: it is truncated, no JSON, or lacks a field of the format.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        raise ConcatError("Annotations not found.", file=path, mend="Check the path of the json.") from None
-    except OSError as error:
-        raise ConcatError(f"Annotations not readable: {error.strerror}.", file=path, mend="Check its rights.") from None
-    except msgspec.ValidationError as error:
-        raise not_panoptic(path, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        mend = "The file is damaged or truncated: copy or unpack it again."
-        raise CorruptFileError(f"Not valid JSON: {error}.", file=path, mend=mend) from None
 
 
 def not_panoptic(path: Path, what: str) -> CorruptFileError:
@@ -97,15 +83,37 @@ def not_panoptic(path: Path, what: str) -> CorruptFileError:
     return CorruptFileError(f"Not a COCO-panoptic json: {what}.", file=path, mend=mend)
 
 
-def read_panoptic(path: Path) -> PanopticJson:
-    """Reads and checks a COCO-panoptic json.
+def decode_json(path: Path, kind: type[_T], refusal: Refusal = not_panoptic, cache: Path | None = None) -> _T:
+    """Reads a COCO json, which may lie in a zip, as `kind`.
+
+    Args:
+        path: the json.
+        kind: what its fields should be.
+        refusal: the error for a json of another format.
+        cache: see `open_files`.
+
+    Raises:
+        ConcatError: the file is missing.
+        CorruptFileError: it may not be read, is truncated, no JSON, or lacks a field of the format.
+    """
+    try:
+        return msgspec.json.decode(read_bytes(path, cache, what="Annotations"), type=kind)
+    except msgspec.ValidationError as error:
+        raise refusal(path, str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        mend = "The file is damaged or truncated: copy or unpack it again."
+        raise CorruptFileError(f"Not valid JSON: {error}.", file=path, mend=mend) from None
+
+
+def read_panoptic(path: Path, cache: Path | None = None) -> PanopticJson:
+    """Reads and checks a COCO-panoptic json, which may lie in a zip (`cache`: see `open_files`).
 
     Raises:
         ConcatError: the file is missing.
         CorruptFileError: it is damaged or lacks a field, an image stands in it twice, an image and its annotation are
             not both there, or a file name leads out of its folder.
     """
-    content = decode_json(path, PanopticJson)
+    content = decode_json(path, PanopticJson, cache=cache)
     image_ids = [image.id for image in content.images]
     annotated = [annotation.image_id for annotation in content.annotations]
     check_ids(image_ids, annotated, path)
@@ -113,7 +121,7 @@ def read_panoptic(path: Path) -> PanopticJson:
     if missing:
         raise CorruptFileError(f"Image {min(missing)} has no annotation.", file=path)
     for name in [image.file_name for image in content.images] + [entry.file_name for entry in content.annotations]:
-        _check_name(name, path)
+        check_name(name, path)
     return content
 
 
@@ -134,17 +142,6 @@ def check_ids(image_ids: Collection[int], annotated: Collection[int], path: Path
 def _first_repeated(ids: Iterable[int]) -> int:
     met: set[int] = set()
     return next(i for i in ids if i in met or met.add(i))  # type: ignore[func-returns-value]
-
-
-def _check_name(name: str, path: Path) -> None:
-    """Refuses a file name that would lead out of the data set's folder, on any system."""
-    ways = (PurePosixPath(name), PureWindowsPath(name))
-    if not name or any(way.anchor or ".." in way.parts for way in ways):
-        raise CorruptFileError(
-            f"The file name {name!r} leads out of its folder.",
-            file=path,
-            mend="Do not use annotations from a source you do not trust.",
-        )
 
 
 def category_entries(vocabulary: Vocabulary) -> list[CategoryEntry]:

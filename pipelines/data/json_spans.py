@@ -5,20 +5,16 @@ hold as objects: entries stay the bytes they are, one after the other is decoded
 are kept are copied byte for byte.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
 
-from pipelines.data.archives import read_bytes
+from pipelines.data.coco_panoptic import Refusal, decode_json
 from pipelines.data.file_names import check_name
-from pipelines.errors import CorruptFileError
 from pipelines.files import atomic_path
-
-Refusal = Callable[[Path, str], CorruptFileError]
-"""Makes the error for a json of another format, from the file and what is wrong."""
 
 _T = TypeVar("_T")
 
@@ -47,13 +43,7 @@ def read_spans(path: Path, refusal: Refusal) -> Spans:
         ConcatError: the file is missing or may not be read.
         CorruptFileError: it is truncated, no JSON, or lacks a field of the format.
     """
-    try:
-        return msgspec.json.decode(read_bytes(path, what="Annotations"), type=Spans)
-    except msgspec.ValidationError as error:
-        raise refusal(path, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        mend = "The file is damaged or truncated: copy or unpack it again."
-        raise CorruptFileError(f"Not valid JSON: {error}.", file=path, mend=mend) from None
+    return decode_json(path, Spans, refusal)
 
 
 def decode_each(spans: Sequence[Raw], kind: type[_T], path: Path, what: str, refusal: Refusal) -> Iterator[_T]:

@@ -4,22 +4,21 @@ pycocotools takes what it finds: it scores NaN, reads a result of four numbers a
 0 as never found. Here all of that is refused with the image's id, or mended.
 """
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, Final, Literal
 
 from pycocotools import mask as coco_mask
 
 from pipelines.errors import ConcatError
-from pipelines.metrics.rle import DamagedMaskError, Rle, checked_rle
+from pipelines.metrics.numbers import is_finite, is_integer
+from pipelines.metrics.rle import DamagedMaskError, checked_rle
+from pipelines.metrics.truth_rle import FARTHEST, truth_rle
 
 Kind = Literal["segm", "bbox"]
 Entry = dict[str, Any]
 
 _LONGEST_SIDE: Final = 2**16 - 1  # px; pycocotools counts the pixels of an image in 32 bits
-_FARTHEST: Final = 10  # image sides: a coordinate beyond is a mistake, and its IoU might not be a number
 
 
 class _WrongError(Exception):
@@ -49,13 +48,13 @@ def checked_images(truth: Mapping[str, Any], category_ids: Collection[int]) -> I
     for image in _entries(truth, "images"):
         name: Any = image.get("id")
         size: list[Any] = [image.get("height"), image.get("width")]
-        if not _is_integer(name) or not all(_is_integer(side) and 0 < side <= _LONGEST_SIDE for side in size):
+        if not is_integer(name) or not all(is_integer(side) and 0 < side <= _LONGEST_SIDE for side in size):
             raise ConcatError(f"Image {name!r} of the ground truth lacks an integer as id, height or width (px).")
         if name in sizes:
             raise ConcatError(f"The ground truth lists image {name} twice.")
         sizes[name] = (size[0], size[1])
     listed: list[Any] = [category.get("id") for category in _entries(truth, "categories")]
-    return Images(sizes, {*(int(c) for c in listed if _is_integer(c)), *category_ids})
+    return Images(sizes, {*(int(c) for c in listed if is_integer(c)), *category_ids})
 
 
 def checked_truth(truth: Mapping[str, Any], images: Images, kind: Kind) -> list[Entry]:
@@ -70,8 +69,8 @@ def checked_truth(truth: Mapping[str, Any], images: Images, kind: Kind) -> list[
         name = annotation.get("id", number)
         try:
             size = _size(annotation, images)
-            if not _is_integer(name) or name in ids:
-                raise _WrongError("has the id of another" if _is_integer(name) else "has no integer as id")
+            if not is_integer(name) or name in ids:
+                raise _WrongError("has the id of another" if is_integer(name) else "has no integer as id")
             ids.add(name)
             checked.append({**_shape(annotation, size, kind, polygons=True), "id": number + 1, **_owner(annotation)})
             checked[-1]["iscrowd"] = int(bool(annotation.get("iscrowd", 0)))
@@ -90,7 +89,7 @@ def checked_results(results: Sequence[Mapping[str, Any]], images: Images, kind: 
     for number, result in enumerate(_list_of_entries(results, "The results")):
         try:
             size = _size(result, images)
-            if not _is_finite(result.get("score")):
+            if not is_finite(result.get("score")):
                 raise _WrongError(f"has no finite score but {result.get('score')!r}")
             shape = _shape(result, size, kind, polygons=False)
             checked.append({**shape, "id": number + 1, **_owner(result), "score": float(result["score"])})
@@ -114,7 +113,7 @@ def _list_of_entries(entries: Any, owner: str) -> list[Mapping[str, Any]]:
 def _size(entry: Mapping[str, Any], images: Images) -> tuple[int, int]:
     """Height and width of the image of an entry, whose category is known."""
     for key, known in (("image_id", images.sizes), ("category_id", images.categories)):
-        if not _is_integer(entry.get(key)) or entry[key] not in known:
+        if not is_integer(entry.get(key)) or entry[key] not in known:
             raise _WrongError(f"has an unknown {key}: {entry.get(key)!r}")
     return images.sizes[entry["image_id"]]
 
@@ -133,7 +132,7 @@ def _shape(entry: Mapping[str, Any], size: tuple[int, int], kind: Kind, *, polyg
     if segmentation is None:
         raise _WrongError("has no segmentation" if kind == "segm" else "has neither bbox nor segmentation")
     try:
-        rle = _truth_rle(segmentation, size) if polygons else checked_rle(segmentation, size)
+        rle = truth_rle(segmentation, size) if polygons else checked_rle(segmentation, size)
     except DamagedMaskError as error:
         raise _WrongError(f"has a damaged mask: it {error}") from None
     return {"segmentation": rle} if kind == "segm" else {"bbox": coco_mask.toBbox(rle).tolist()}
@@ -141,43 +140,12 @@ def _shape(entry: Mapping[str, Any], size: tuple[int, int], kind: Kind, *, polyg
 
 def _box(box: Any, size: tuple[int, int]) -> list[float]:
     """A box x, y, width, height in px; it may stick out of its image."""
-    numbers = isinstance(box, list | tuple) and len(box) == 4 and all(_is_finite(value) for value in box)
+    numbers = isinstance(box, list | tuple) and len(box) == 4 and all(is_finite(value) for value in box)
     if not numbers or min(box[2:]) < 0:
         raise _WrongError(f"has no box x, y, width, height but {box!r}")
-    if max(abs(value) for value in box) > _FARTHEST * max(size):
+    if max(abs(value) for value in box) > FARTHEST * max(size):
         raise _WrongError(f"has a box far outside its image: {box!r}")
     return [float(value) for value in box]
-
-
-def _truth_rle(segmentation: Any, size: tuple[int, int]) -> Rle:
-    """The mask of a truth: polygons, or runs, compressed or not."""
-    if isinstance(segmentation, list):
-        if not segmentation or not all(_is_polygon(polygon, size) for polygon in segmentation):
-            raise DamagedMaskError("is no list of polygons x, y, x, y, … near its image with three corners or more")
-        return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
-    counts = segmentation.get("counts") if isinstance(segmentation, Mapping) else None
-    if isinstance(counts, list):
-        if not all(_is_integer(run) and run >= 0 for run in counts) or sum(counts) != size[0] * size[1]:
-            raise DamagedMaskError(f"has runs that do not add up to the {size[0] * size[1]} px of its image")
-        segmentation = coco_mask.frPyObjects({"size": list(size), "counts": counts}, *size)
-    return checked_rle(segmentation, size)
-
-
-def _is_polygon(polygon: Any, size: tuple[int, int]) -> bool:
-    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-        return False
-    return all(_is_finite(value) and abs(value) <= _FARTHEST * max(size) for value in polygon)
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _is_finite(value: Any) -> bool:
-    try:
-        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an integer beyond all floats
-        return False
 
 
 def _error(owner: str, entry: Mapping[str, Any], error: _WrongError) -> ConcatError:

@@ -15,7 +15,7 @@ from shared_data import shared_data
 
 from pipelines.clip.store import open_store
 from pipelines.clip.text import open_text
-from pipelines.data.dataset import PanopticFolder
+from pipelines.data.panoptic_images import open_panoptic_images
 from pipelines.data.panoptic_png import read_panoptic_png
 from pipelines.manifest import read_manifest
 from pipelines.metrics.groups import category_groups
@@ -202,7 +202,7 @@ def test_eval_scores_all_hundred_images(real: RealRun) -> None:
 def test_the_truth_as_a_prediction_is_perfect(real: RealRun) -> None:
     vocabulary = load_vocabulary("coco_panoptic")
     png = real.data / "annotations/panoptic_train2017"
-    data = PanopticFolder(real.folder / "split/val.json", real.data / "train2017", png, vocabulary)
+    data = open_panoptic_images(real.folder / "split/val.json", real.data / "train2017", png, vocabulary)
     scores = []
     for index in range(len(data)):
         ids, segments = data.truth(index)
@@ -232,7 +232,7 @@ def test_given_text_embeddings_take_the_place_of_a_text_encoder(real: RealRun, t
     vocabulary = load_vocabulary("coco_panoptic")
     stores = {
         "text_seen": (read_manifest(run / "precompute/manifest.json"), vocabulary.seen.names),
-        "text_unseen": (read_manifest(run / "finetune/manifest.json"), vocabulary.unseen.names),
+        "text_taught": (read_manifest(run / "finetune/manifest.json"), vocabulary.unseen.names),
     }
     for name, (manifest, expected) in stores.items():
         rows = open_text(Path(manifest.outputs[name].path), expected, stage="eval")

@@ -1,4 +1,4 @@
-"""Samples from files: labels, crowd, void, gray images, planted leaks, broken files; batches that a seed decides."""
+"""Samples from files: labels, crowd, void, gray images, planted leaks, broken files, zips."""
 
 import json
 from collections.abc import Callable
@@ -10,16 +10,13 @@ import torch
 from panoptic_world import OTHER_THING, STUFF, THING, UNSEEN, VOCABULARY, World, segment, write_world
 from PIL import Image
 from shared_data import shared_data
-from torch.utils.data import DataLoader
 
-from pipelines.data.dataset import PanopticFolder, StepBatches
+from pipelines.data.labelled_images import LabelledImages
+from pipelines.data.panoptic_images import open_panoptic_images
 from pipelines.data.panoptic_png import write_panoptic_png
-from pipelines.data.sample import Sample
 from pipelines.data.split import split_panoptic
-from pipelines.data.transforms import train_transform
 from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.metrics.panoptic_quality import TruthSegment
-from pipelines.recipe import InputSettings
 from pipelines.vocabulary import Vocabulary, load_vocabulary
 
 SEEN = VOCABULARY.seen
@@ -32,8 +29,8 @@ def world(tmp_path: Path) -> World:
     return write_world(tmp_path / "world", {1: (IDS, SEGMENTS), 8: (IDS[::-1].copy(), SEGMENTS)})
 
 
-def _folder(world: World, vocabulary: Vocabulary = SEEN) -> PanopticFolder:
-    return PanopticFolder(world.annotations, world.images, world.png, vocabulary)
+def _folder(world: World, vocabulary: Vocabulary = SEEN) -> LabelledImages:
+    return open_panoptic_images(world.annotations, world.images, world.png, vocabulary)
 
 
 def test_a_sample_has_labels_by_index_and_ignores_crowd_and_void(world: World) -> None:
@@ -78,7 +75,7 @@ def test_real_segments_are_read_with_the_area_their_json_states() -> None:
     root = shared_data("coco_panoptic_100train")
     vocabulary = load_vocabulary("coco_panoptic")
     annotations = root / "annotations/panoptic_train2017.json"
-    folder = PanopticFolder(annotations, root / "train2017", annotations.with_suffix(""), vocabulary)
+    folder = open_panoptic_images(annotations, root / "train2017", annotations.with_suffix(""), vocabulary)
     crowded = [i for i in range(100) if any(s.iscrowd for s in folder.truth_segments(i))]
     gray = [i for i in range(100) if Image.open(root / "train2017" / folder.file_name(i)).mode == "L"]
     tiny = [i for i in range(100) if any(s.area < 20 for s in folder.truth_segments(i))]
@@ -113,13 +110,13 @@ def test_what_the_split_writes_passes_until_a_leak_is_planted(tmp_path: Path) ->
     world = write_world(tmp_path / "w", {1: (IDS, SEGMENTS), 8: (IDS, [*SEGMENTS[:2], segment(9, UNSEEN)])})
     train = tmp_path / "train.json"
     split_panoptic(world.annotations, train, vocabulary=VOCABULARY)
-    assert PanopticFolder(train, world.images, world.png, SEEN).image_ids == [1]
+    assert open_panoptic_images(train, world.images, world.png, SEEN).image_ids == [1]
     content, given = json.loads(train.read_text()), json.loads(world.annotations.read_text())
     content["images"].append(given["images"][1])
     content["annotations"].append(given["annotations"][1])
     train.write_text(json.dumps(content))
     with pytest.raises(ProtocolError, match=r"Image 8 .* category 21"):
-        PanopticFolder(train, world.images, world.png, SEEN)
+        open_panoptic_images(train, world.images, world.png, SEEN)
 
 
 def test_unseen_pixels_that_the_json_hides_are_refused(world: World) -> None:
@@ -200,59 +197,3 @@ def test_truth_refuses_a_png_that_is_not_the_jsons(world: World) -> None:
     write_panoptic_png(world.png / "0001.png", np.where(IDS == 9, 10, IDS))
     with pytest.raises(CorruptFileError, match="segment 10 in its PNG"):
         _folder(world).truth(0)
-
-
-# --- batches ---
-
-INPUT = InputSettings(crop=32, min_scale=0.5, max_scale=2.0, flip=0.5)
-
-
-@pytest.fixture
-def many(tmp_path: Path) -> PanopticFolder:
-    noise = np.random.default_rng(1)
-    scenes = {}
-    for image_id in range(1, 8):
-        ids = np.sort(noise.integers(1, 4, (20, 30)), axis=1).astype(np.int32)
-        scenes[image_id] = (ids, [segment(int(i), THING) for i in np.unique(ids)])
-    return _folder(write_world(tmp_path / "many", scenes))
-
-
-def _steps(data: PanopticFolder, *, first_step: int = 0, iterations: int = 6, seed: int = 3) -> StepBatches:
-    return StepBatches(data, batch_size=3, first_step=first_step, iterations=iterations, seed=seed,
-                       transform=train_transform(INPUT))  # fmt: skip
-
-
-def _flat(batches: list[list[Sample]]) -> list[tuple[int, bytes, bytes, bytes]]:
-    return [
-        (s.image_id, s.image.numpy().tobytes(), s.masks.numpy().tobytes(), s.segment_ids.numpy().tobytes())
-        for batch in batches
-        for s in batch
-    ]
-
-
-def _same_list(samples: list[Sample]) -> list[Sample]:
-    return samples
-
-
-def _load(steps: StepBatches, workers: int) -> list[list[Sample]]:
-    return list(DataLoader(steps, batch_size=None, num_workers=workers, collate_fn=_same_list))
-
-
-def test_two_workers_make_the_batches_of_none(many: PanopticFolder) -> None:
-    alone = _load(_steps(many), 0)
-    assert [len(batch) for batch in alone] == [3] * 6
-    assert _flat(_load(_steps(many), 2)) == _flat(alone)
-
-
-def test_resuming_goes_on_with_the_same_batches(many: PanopticFolder) -> None:
-    assert _flat(_load(_steps(many, first_step=4), 0)) == _flat(_load(_steps(many), 0)[4:])
-
-
-def test_a_step_is_augmented_anew_and_a_seed_decides(many: PanopticFolder) -> None:
-    first, again, other = (_flat(_load(_steps(many, seed=seed), 0)) for seed in (3, 3, 4))
-    assert first == again != other
-    assert len({image for _, image, _, _ in first}) == len(first)
-
-
-def test_a_finished_run_has_no_batches(many: PanopticFolder) -> None:
-    assert _load(_steps(many, first_step=6), 0) == []
