@@ -11,6 +11,7 @@ os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 from concat_cli.commands import (
     check,
+    check_data,
     compare,
     demo,
     evaluate,
@@ -20,6 +21,7 @@ from concat_cli.commands import (
     split_coco,
     split_data,
     stages,
+    teach,
 )
 
 app = typer.Typer(
@@ -34,7 +36,8 @@ app = typer.Typer(
     "stale inputs up to date first. [bold]concat demo --run DIR[/] does it all on a small embedded world.",
 )
 
-STAGES, RUNS, RESULTS, WORLD = "Stages, in order", "Whole runs", "Data and results, anyone's", "The embedded world"
+STAGES, RUNS, USE = "Stages, in order", "Whole runs", "A finished run"
+RESULTS, WORLD = "Data and results, anyone's", "The embedded world"
 
 
 def _version(wanted: bool) -> None:
@@ -61,8 +64,10 @@ for _name in stages.NAMES:
 app.command("eval", rich_help_panel=STAGES, epilog=stages.settings_help("eval"))(evaluate.evaluate)
 app.command("run", rich_help_panel=RUNS)(run.run)
 app.command("demo", rich_help_panel=RUNS)(demo.demo)
+app.command("teach", rich_help_panel=USE)(teach.teach)
 app.command("status", rich_help_panel=RUNS)(check.status)
 app.command("verify", rich_help_panel=RUNS)(check.verify)
+app.command("check-data", rich_help_panel=RESULTS)(check_data.check_data)
 app.command("score", rich_help_panel=RESULTS, epilog=score.EXAMPLES)(score.score)
 app.command("compare", rich_help_panel=RESULTS, epilog=compare.EXAMPLES)(compare.compare)
 app.command("make-micrococo", rich_help_panel=WORLD)(micrococo.make_micrococo)

@@ -78,6 +78,11 @@ class DataSettings(Settings):
     )
     micrococo: MicrococoSettings = MicrococoSettings()
 
+    @property
+    def names_validation_set(self) -> bool:
+        """Whether a validation set is given, even if it is the training set."""
+        return bool(self.val_images or self.val_annotations or self.val_labels or self.val_listing)
+
 
 class InputSettings(Settings):
     """Size and augmentation of the extractor's input."""

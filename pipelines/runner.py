@@ -359,7 +359,8 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
 def _without_unseen_names(run: Run) -> Run:
     """The run as a stage sees it that must not know unseen names, which a user may have listed in the recipe."""
     data = run.recipe.data.model_copy(update={"unseen": ()})
-    return replace(run, recipe=run.recipe.model_copy(update={"data": data}))
+    finetune = run.recipe.finetune.model_copy(update={"taught": ()})
+    return replace(run, recipe=run.recipe.model_copy(update={"data": data, "finetune": finetune}))
 
 
 def _open_partial(run: Run, stage: Stage, made_from: dict[str, Any]) -> Path:

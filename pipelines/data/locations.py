@@ -76,7 +76,7 @@ def locate(data: DataSettings, task: Task, micrococo: Path) -> Locations:
         )
     train = location(task, Path(data.images), *map(_path, (data.annotations, data.labels, data.listing)))
     val = _val2017(task, train) or train
-    if data.val_images or data.val_annotations or data.val_labels or data.val_listing:
+    if data.names_validation_set:
         val = location(
             task,
             _path(data.val_images) or val.images,

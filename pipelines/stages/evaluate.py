@@ -32,7 +32,7 @@ from pipelines.stages.judges.panoptic import PanopticJudge
 from pipelines.stages.judges.semantic import SemanticJudge
 from pipelines.stages.panels import write_panels
 from pipelines.stages.render import locations_of
-from pipelines.stages.text import text_store
+from pipelines.stages.text import given_rows, text_store
 from pipelines.vocabulary import Vocabulary, open_seen, open_unseen
 
 NAME = "eval"
@@ -53,8 +53,9 @@ def execute(context: StageContext) -> None:
     """Evaluates the validation images."""
     seen = open_seen(context.input("seen.json"))
     unseen = open_unseen(context.input("unseen.json"), stage=NAME)
+    unseen += taught_besides(context, unseen)
     device = make_fabric(context.recipe.runtime).device
-    context.cached["text_unseen"] = text_store(context, unseen, context.inputs.get("text_unseen.npy"), device)
+    context.cached["text_unseen"] = text_store(context, unseen, given_rows(context, unseen), device)
     text = torch.cat(
         [
             open_text(context.input("text_seen"), seen.names, stage=NAME),
@@ -64,6 +65,14 @@ def execute(context: StageContext) -> None:
     listing, vocabulary = context.input("val.json"), seen + unseen
     data = validation_images(context.run, listing, vocabulary)
     evaluate(context, context.recipe.task, data, vocabulary, text, listing)
+
+
+def taught_besides(context: StageContext, unseen: Vocabulary) -> Vocabulary:
+    """Names that were taught though the data set does not have them: they compete, without a segment to be right on."""
+    if "taught.json" not in context.inputs:
+        return Vocabulary(name=unseen.name, categories=())
+    taught = open_unseen(context.input("taught.json"), stage=NAME)
+    return Vocabulary(name=unseen.name, categories=tuple(c for c in taught.categories if c.id not in unseen.ids))
 
 
 def evaluate(
@@ -307,7 +316,7 @@ STAGE = Stage(
         "split-coco": ("val.json", "seen.json", "unseen.json", "text_unseen.npy"),
         "precompute": ("text_seen",),
         "train-con": ("model.safetensors",),
-        "finetune": ("iterates",),
+        "finetune": ("iterates", "taught.json"),
     },
     settings=settings,
 )

@@ -16,9 +16,10 @@ from pipelines.recipe import FinetuneSettings, MatchingSettings
 from pipelines.runner import Stage, StageContext
 from pipelines.safe_weights import load_weights, save_weights
 from pipelines.seeding import derive_seed, permutation_batches
-from pipelines.stages.text import text_store
+from pipelines.stages.text import given_rows, text_store
+from pipelines.taught import taught_vocabulary
 from pipelines.training import Losses, Training, make_optimiser, train
-from pipelines.vocabulary import open_seen, open_unseen
+from pipelines.vocabulary import open_seen, open_unseen, write_part
 
 NAME = "finetune"
 
@@ -29,12 +30,13 @@ def execute(context: StageContext) -> None:
     fabric = make_fabric(recipe.runtime)
     seed_everything(derive_seed(recipe.seed, NAME))
     seen = open_seen(context.input("seen.json"))
-    unseen = open_unseen(context.input("unseen.json"), stage=NAME)
-    context.cached["text_unseen"] = text_store(context, unseen, context.inputs.get("text_unseen.npy"), fabric.device)
+    taught = taught_vocabulary(settings, seen, open_unseen(context.input("unseen.json"), stage=NAME))
+    write_part(context.out / "taught.json", taught)
+    context.cached["text_taught"] = text_store(context, taught, given_rows(context, taught), fabric.device)
     text = torch.cat(
-        [  # seen first, then unseen
+        [  # seen first, then taught
             open_text(context.input("text_seen"), seen.names, stage=NAME),
-            open_text(context.cached["text_unseen"], unseen.names, stage=NAME),
+            open_text(context.cached["text_taught"], taught.names, stage=NAME),
         ]
     ).to(fabric.device)
     dump = open_queries(context.input("queries"), seen.names, stage=NAME)
@@ -121,7 +123,7 @@ def union_losses(
 STAGE = Stage(
     name=NAME,
     folder="finetune",
-    version=1,
+    version=2,
     execute=execute,
     knows_unseen_names=True,
     sources=lambda _: {},

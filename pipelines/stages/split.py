@@ -11,16 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.clip.text import given_embeddings
-from pipelines.data.archives import open_files
-from pipelines.data.check import check_images
 from pipelines.data.split_result import CategoryTotals, SplitResult
 from pipelines.files import atomic_path, write_json
-from pipelines.parallel import usable_cores
 from pipelines.recipe import Recipe
 from pipelines.runner import Run, Stage, StageContext
 from pipelines.segmentors.origin import check_training_labels, read_origin, weights_path
-from pipelines.stages.check import write_sheet
-from pipelines.stages.images import training_images, validation_images
+from pipelines.stages.check import Thoroughness, check_listing
 from pipelines.stages.lists import write_training_list, write_validation_list
 from pipelines.stages.render import locations_of
 from pipelines.vocabulary import SHIPPED, Vocabulary, choose_vocabulary, write_part
@@ -38,7 +34,7 @@ def execute(context: StageContext) -> None:
     for half, name in ((vocabulary.seen, "text_seen.npy"), (vocabulary.unseen, "text_unseen.npy")):
         if recipe.clip.text_embeddings:
             _write_given_text(recipe, half, out / name)
-    if where.validates_on_training_images:
+    if where.validates_on_training_images and not recipe.data.names_validation_set:
         context.reporter.say("no validation set was given or found beside the training set: eval scores the given set")
     result = write_training_list(context, where.train, vocabulary, out / "train.json")
     write_validation_list(context, recipe.task, where.val, vocabulary, out / "val.json", ignored=recipe.data.ignored)
@@ -77,25 +73,21 @@ def _told(result: SplitResult, recipe: Recipe) -> str:
 
 def _check(context: StageContext, vocabulary: Vocabulary) -> None:
     """Looks through both lists and draws a sheet of each, for a person to check at a glance."""
-    run, where, out = context.run, locations_of(context.run), context.out
-    train = training_images(run, out / "train.json", vocabulary.seen)
-    val = validation_images(run, out / "val.json", vocabulary)
+    recipe, where, out = context.recipe, locations_of(context.run), context.out
     reports = {}
-    for name, data, part, location in (
-        ("train", train, vocabulary.seen, where.train),
-        ("val", val, vocabulary, where.val),
-    ):
-        report = check_images(
-            data,
-            images=open_files(location.images),
-            vocabulary=part,
-            compare_areas=context.recipe.task != "instance",  # there the area is that of an unhidden shape
-            workers=usable_cores(),
-            reporter=context.reporter,
+    for name, location, part in (("train", where.train, vocabulary.seen), ("val", where.val, vocabulary)):
+        checked = check_listing(
+            name,
+            recipe.task,
+            location,
+            out / f"{name}.json",
+            part,
+            sheet=out / f"overlay_{name}.png",
+            how=Thoroughness(context.reporter),
+            unlisted="ignore" if recipe.data.protocol == "zss" and name == "train" else "refuse",
         )
-        write_sheet(out / f"overlay_{name}.png", data, part, report, name=name)
-        reports[name] = report.model_dump(mode="json")
-        for finding in report.findings:
+        reports[name] = checked.report.model_dump(mode="json")
+        for finding in checked.report.findings:
             if finding.serious:
                 context.reporter.say(f"{name}: {finding.says}, such as {finding.examples[0]}")
     write_json(out / "check.json", reports)

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from pipelines.clip.encoder import load_clip
 from pipelines.clip.text import embed_names, open_text, text_store_path, write_text
-from pipelines.errors import CorruptFileError
-from pipelines.files import alone, sha256
+from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.files import alone, atomic_path, sha256
 from pipelines.runner import StageContext
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabulary import Vocabulary, open_unseen
 
 
 def text_store(context: StageContext, vocabulary: Vocabulary, given: Path | None, device: torch.device) -> Path:
@@ -28,6 +28,29 @@ def text_store(context: StageContext, vocabulary: Vocabulary, given: Path | None
     clip = load_clip(context.recipe.clip, device)
     path = text_store_path(folder, vocabulary, source=clip.fingerprint, prompts=prompts)
     return _made(path, context, vocabulary, lambda: embed_names(clip, vocabulary, prompts, context.reporter))
+
+
+def given_rows(context: StageContext, vocabulary: Vocabulary) -> Path | None:
+    """A file with the rows of these names, for a run that was made from given text embeddings; else None.
+
+    Raises:
+        ConcatError: such a run has no embedding of a name.
+    """
+    if "text_unseen.npy" not in context.inputs:
+        return None
+    unseen = open_unseen(context.input("unseen.json"), stage=context.stage)
+    missing = [name for name in vocabulary.names if name not in unseen.names]
+    if missing:
+        raise ConcatError(
+            f"This run was made from given text embeddings, so {missing[0]!r} cannot be embedded.",
+            file=context.input("text_unseen.npy"),
+            mend="Make a run with a text encoder (clip.model, clip.pretrained) to teach names typed on the spot.",
+        )
+    path = context.out / "text_taught.npy"
+    rows = np.load(context.input("text_unseen.npy"))[[unseen.names.index(name) for name in vocabulary.names]]
+    with atomic_path(path) as partial, open(partial, "wb") as file:
+        np.save(file, rows)
+    return path
 
 
 def _made(path: Path, context: StageContext, vocabulary: Vocabulary, embed: Callable[[], Tensor]) -> Path:

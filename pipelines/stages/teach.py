@@ -1,0 +1,78 @@
+"""teach: a run that knows more names, from the dump and the generator of another alone, without one image."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from pipelines.errors import ConcatError
+from pipelines.files import remove, replace_folder
+from pipelines.recipe import Recipe, write_recipe
+from pipelines.runner import Run, output_path
+from pipelines.stages import dump_queries, precompute, render, split, train_cat, train_con
+from pipelines.taught import taught_vocabulary
+from pipelines.vocabulary import open_seen, open_unseen
+
+BEFORE = (render.STAGE, split.STAGE, precompute.STAGE, train_con.STAGE, dump_queries.STAGE, train_cat.STAGE)
+"""The stages that a taught run shares with the one it comes from."""
+
+
+def teach_run(run: Run, names: tuple[str, ...], folder: Path) -> Run:
+    """Makes a run in `folder` that shares all of `run` but its finetuning, which is to teach `names` besides.
+
+    Names that `run` was taught are taught again. Nothing is trained yet: the stage finetune of the new run is stale.
+
+    Raises:
+        ConcatError: the folder holds something, `run` has no generator yet, or a name was trained on or stands twice.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise ConcatError("The folder for the taught run is not empty.", file=folder, mend="Name another with --out.")
+    recipe = taught_recipe(run.recipe, names)
+    shared = [stage for stage in BEFORE if (run.folder / stage.folder / "manifest.json").exists()]
+    if train_cat.STAGE not in shared:
+        raise ConcatError(
+            "This run has no generator yet, and without one nothing can be taught.",
+            file=run.folder,
+            mend=f"Run `concat train-cat --run {run.folder}` first.",
+        )
+    check_names(run, recipe)
+    partial = folder.with_name(f".{folder.name}.partial")
+    remove(partial)
+    partial.mkdir(parents=True)
+    for stage in shared:
+        shutil.copytree(run.folder / stage.folder, partial / stage.folder, copy_function=_link_or_copy)
+    write_recipe(partial / "recipe.toml", recipe)
+    replace_folder(partial, folder)
+    return replace(run, folder=folder, recipe=recipe)
+
+
+def taught_recipe(recipe: Recipe, names: tuple[str, ...]) -> Recipe:
+    """The recipe of a run that is taught `names` besides what its recipe teaches already."""
+    finetune = recipe.finetune.model_copy(update={"taught": (*recipe.finetune.taught, *names)})
+    return recipe.model_copy(update={"finetune": finetune})
+
+
+def check_names(run: Run, recipe: Recipe) -> None:
+    """Refuses names that cannot be taught before anything is copied.
+
+    Raises:
+        ConcatError: a name was trained on, stands twice, or the run has no text encoder for it.
+    """
+    seen = open_seen(output_path(run, split.STAGE, "seen.json"))
+    unseen = open_unseen(output_path(run, split.STAGE, "unseen.json"), stage="finetune")
+    taught = taught_vocabulary(recipe.finetune, seen, unseen)
+    new = [name for name in taught.names if name not in unseen.names]
+    if new and recipe.clip.text_embeddings:
+        raise ConcatError(
+            f"This run was made from given text embeddings, so {new[0]!r} cannot be embedded and taught.",
+            file=recipe.clip.text_embeddings,
+            mend="Make a run with a text encoder (clip.model, clip.pretrained).",
+        )
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """A hard link where the file system allows: outputs are never written to again, only replaced."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
