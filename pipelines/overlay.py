@@ -212,7 +212,28 @@ def _place(mask: Bools, label: tuple[int, int], taken: Bools) -> Box | None:
         for top in (int(ys.min()) - height - 1, int(ys.max()) + 2):
             if 0 <= top <= rows - height and not taken[top : top + height, left : left + width].any():
                 return left, top, left + width, top + height
-    # All boxes at once: how much of each lies in the segment, and how deep inside its middle lies.
+    around = _around(mask, height, width)
+    box = _best_box(mask[around], label, taken[around])
+    if box is None:
+        return None
+    down, right = around[0].start, around[1].start
+    return box[0] + right, box[1] + down, box[2] + right, box[3] + down
+
+
+def _around(mask: Bools, height: int, width: int) -> tuple[slice, slice]:
+    """The part of the picture that holds every box of `height`×`width` with its middle in the segment."""
+    ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (
+        slice(max(int(ys[0]) - height, 0), int(ys[-1]) + height + 1),
+        slice(max(int(xs[0]) - width, 0), int(xs[-1]) + width + 1),
+    )
+
+
+def _best_box(mask: Bools, label: tuple[int, int], taken: Bools) -> Box | None:
+    """The free box that lies most and deepest inside the segment, all boxes tried at once."""
+    width, height = label
+    rows, columns = mask.shape
+    # How much of each lies in the segment, and how deep inside its middle lies.
     depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     middles = depth[height // 2 : height // 2 + rows - height + 1, width // 2 : width // 2 + columns - width + 1]
     worth = _box_sums(mask, height, width) / (width * height) + 0.5 * middles / depth.max()
