@@ -11,12 +11,12 @@ from pycocotools import mask as coco_mask
 from scipy.ndimage import find_objects
 
 from pipelines.inference.instance import Rle
-from pipelines.overlay import LabelledSegment, overlay
+from pipelines.overlay import PANEL_SIDE, LabelledSegment, overlay
 from pipelines.vocabulary import Category, Vocabulary
 
 SHOWN_FROM: Final = 0.3
 """Score from which instances are shown, if no threshold is given: of the hundred best most are guesses."""
-_SIDES: Final = (640, 1600)  # px: limits of an overlay's longer side, between which it is the picture's
+_SIDES: Final = (PANEL_SIDE, 1024)
 
 Box = tuple[int, int, int, int]
 

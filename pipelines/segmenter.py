@@ -33,6 +33,11 @@ from pipelines.vocabulary import Vocabulary
 Setting = Literal["inductive", "transductive"]
 
 
+def read_model(source: Path, cache: Path | None = None) -> TrainedModel:
+    """A run directory or an exported file as a trained model; arguments and errors as of `Segmenter.load`."""
+    return read_bundle(source) if source.is_file() else read_run(source, cache)
+
+
 class Segmenter:
     """A trained model that answers for pictures; make one with `Segmenter.load`."""
 
@@ -57,9 +62,8 @@ class Segmenter:
             ConcatError: it is neither, or not finished, or there is no such device.
             CorruptFileError: it is damaged.
         """
-        source, chosen = Path(source), choose_device(device)
-        model = read_bundle(source) if source.is_file() else read_run(source, Path(cache) if cache else None)
-        return cls(model, chosen)
+        chosen = choose_device(device)
+        return cls(read_model(Path(source), Path(cache) if cache else None), chosen)
 
     @property
     def vocabulary(self) -> Vocabulary:
