@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.data.picture import open_picture
-from pipelines.data.png import decode_plain_png
 from pipelines.errors import CorruptFileError
 from pipelines.files import atomic_path
 
@@ -21,9 +20,6 @@ def decode_label_map(data: bytes, file: Path) -> NDArray[np.int32]:
     Raises:
         CorruptFileError: it is damaged, no PNG, or has colours in place of values.
     """
-    plain = decode_plain_png(data, "L")
-    if plain is not None:
-        return plain.astype(np.int32)
     image = open_picture(data, file, "Label map")
     if image.format != "PNG" or image.mode not in ("P", "L", "I;16"):
         raise CorruptFileError(

@@ -7,10 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.data.picture import open_picture
-from pipelines.data.png import decode_plain_png
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.files import atomic_path
-from pipelines.metrics.segment_runs import SegmentRuns
+from pipelines.metrics.segment_runs import SegmentRuns, runs_of
 
 MAX_ID = 2**24 - 1
 
@@ -39,21 +38,16 @@ def decode_panoptic_png(data: bytes, file: Path) -> NDArray[np.int32]:
     Raises:
         CorruptFileError: it is damaged, no PNG, or its colours are no ids (greyscale, palette, transparency).
     """
-    colours = _decode_colours(data, file)
-    return _ids_of(colours).reshape(colours.shape[:2])
+    colours = _decode_colours(data, file).astype(np.int32)  # H×W×3
+    return colours[..., 0] | colours[..., 1] << 8 | colours[..., 2] << 16
 
 
 def decode_panoptic_runs(data: bytes, file: Path) -> SegmentRuns:
-    """The runs of the map of segment ids in the bytes of a panoptic PNG; twice as fast as making the map first.
+    """The runs of the map that `decode_panoptic_png` returns, in a fifth of the time; raises as it does."""
+    from pipelines.data.png_runs import rgb_runs  # imports numba
 
-    Raises:
-        CorruptFileError: as `decode_panoptic_png`.
-    """
-    colours = _decode_colours(data, file)
-    flat = colours.reshape(-1)
-    changed = np.flatnonzero(flat[3:] != flat[:-3]) // 3 + 1  # pixels, each up to three times
-    starts = np.append(0, changed[np.diff(changed, prepend=0) > 0])
-    return SegmentRuns.at(starts, _ids_of(colours.reshape(-1, 3)[starts]), colours.shape[:2])
+    runs = rgb_runs(data)
+    return runs_of(decode_panoptic_png(data, file)) if runs is None else SegmentRuns.at(*runs)
 
 
 def write_panoptic_png(path: Path, ids: NDArray[np.integer]) -> None:
@@ -70,12 +64,6 @@ def write_panoptic_png(path: Path, ids: NDArray[np.integer]) -> None:
 
 
 def _decode_colours(data: bytes, file: Path) -> NDArray[np.uint8]:
-    """H×W×3, contiguous."""
-    plain = decode_plain_png(data, "RGB")
-    return _decode_with_pil(data, file) if plain is None else plain
-
-
-def _decode_with_pil(data: bytes, file: Path) -> NDArray[np.uint8]:
     image = open_picture(data, file, "Panoptic PNG")
     pixels = np.asarray(image)
     opaque = image.mode == "RGB" or (image.mode == "RGBA" and bool((pixels[..., 3] == 255).all()))
@@ -85,15 +73,4 @@ def _decode_with_pil(data: bytes, file: Path) -> NDArray[np.uint8]:
         )
         mend = "Use the panoptic PNGs as published (RGB); a label map or a recompressed copy holds no segment ids."
         raise CorruptFileError(f"Not a panoptic PNG: {found}.", file=file, mend=mend)
-    return np.ascontiguousarray(pixels[..., :3])
-
-
-def _ids_of(colours: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """R + 256·G + 65536·B of every pixel, flattened; `colours` is …×3 and contiguous."""
-    flat = colours.reshape(-1)
-    ids = np.empty(flat.size // 3, np.int32)
-    four_bytes = np.ndarray((ids.size - 1,), "<i4", flat, strides=(3,))  # the fourth is the next pixel's red
-    np.bitwise_and(four_bytes, MAX_ID, out=ids[:-1])
-    red, green, blue = flat[-3:].tolist()
-    ids[-1] = red | green << 8 | blue << 16
-    return ids
+    return pixels[..., :3]

@@ -37,6 +37,8 @@ class SegmentRuns:
 
     def replaced(self, ids: Collection[int], by: int) -> "SegmentRuns":
         """The same map with one id in the place of several."""
+        if not ids:
+            return self
         changed = np.where(np.isin(self.ids, list(ids)), by, self.ids)
         return SegmentRuns.at(self.starts, changed[self.segments], self.shape)
 
