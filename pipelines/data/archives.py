@@ -165,7 +165,7 @@ def on_disk(path: Path) -> Path:
 def exists(path: Path) -> bool:
     """Whether there is such a file or folder, on disk or in a zip."""
     if on_disk(path) == path:
-        return path.exists()
+        return os.path.exists(path)
     archive, inside = _walk(path, None)
     return inside in archive.entries or any(name.startswith(f"{inside}/") for name in archive.entries)
 

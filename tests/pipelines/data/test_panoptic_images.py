@@ -1,6 +1,8 @@
 """Samples from files: labels, crowd, void, gray images, planted leaks, broken files, zips."""
 
+import dataclasses
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from shared_data import shared_data
 from pipelines.data.labelled_images import LabelledImages
 from pipelines.data.panoptic_images import open_panoptic_images
 from pipelines.data.panoptic_png import write_panoptic_png
+from pipelines.data.sample import Sample
 from pipelines.data.split import split_panoptic
 from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.metrics.panoptic_quality import TruthSegment
@@ -90,6 +93,59 @@ def test_real_segments_are_read_with_the_area_their_json_states() -> None:
         assert int(sample.ignore.sum() + sample.masks.sum()) == sample.ignore.numel()
 
 
+# --- out of the official zips ---
+
+
+def _zip_folder(path: Path, folder: Path, kind: int = zipfile.ZIP_STORED, **more: Path) -> Path:
+    """Zips a folder under its own name, and further files under `annotations`."""
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for file in sorted(folder.iterdir()) if folder.is_dir() else []:
+            archive.write(file, f"{folder.name}/{file.name}")
+        for suffix, file in more.items():
+            archive.write(file, f"annotations/panoptic_train2017.{suffix}")
+    return path
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_the_official_zips_give_the_samples_of_the_folders(kind: int, tmp_path: Path) -> None:
+    root, vocabulary = shared_data("coco_panoptic_100train"), load_vocabulary("coco_panoptic")
+    annotations = root / "annotations/panoptic_train2017.json"
+    images = _zip_folder(tmp_path / "train2017.zip", root / "train2017")
+    inner = _zip_folder(tmp_path / "inner.zip", annotations.with_suffix(""), zipfile.ZIP_DEFLATED)
+    outer = tmp_path / "panoptic_annotations_trainval2017.zip"
+    _zip_folder(outer, tmp_path / "none", kind, json=annotations, zip=inner)
+    in_zip = outer / "annotations/panoptic_train2017"
+    folders = open_panoptic_images(annotations, root / "train2017", annotations.with_suffix(""), vocabulary)
+    zips = open_panoptic_images(in_zip.with_suffix(".json"), images, in_zip.with_suffix(".zip"), vocabulary)
+    assert zips.image_ids == folders.image_ids
+    for index in range(0, len(folders), 5):
+        assert _pixels(zips.sample(index)) == _pixels(folders.sample(index))
+        assert zips.truth_segments(index) == folders.truth_segments(index)
+
+
+def _pixels(sample: Sample) -> list[object]:
+    fields = [getattr(sample, field.name) for field in dataclasses.fields(sample)]
+    return [(f.shape, f.dtype, f.numpy().tobytes()) if isinstance(f, torch.Tensor) else f for f in fields]
+
+
+def test_a_broken_file_in_a_zip_is_named_by_its_way(world: World, tmp_path: Path) -> None:
+    (world.png / "0008.png").write_bytes(b"?")
+    png = _zip_folder(tmp_path / "png.zip", world.png)
+    with pytest.raises(CorruptFileError, match="Panoptic PNG not readable") as error:
+        open_panoptic_images(world.annotations, world.images, png, SEEN).sample(1)
+    assert error.value.file == png / "0008.png"
+
+
+def test_truth_and_sample_of_an_image_read_its_label_once(world: World) -> None:
+    folder = _folder(world)
+    sample = folder.sample(0)
+    (world.png / "0001.png").unlink()
+    ids, _ = folder.truth(0)
+    assert np.array_equal(ids, IDS)
+    assert not ids.flags.writeable
+    assert torch.equal(folder.sample(0).masks, sample.masks)
+
+
 # --- leaks ---
 
 
@@ -125,6 +181,18 @@ def test_unseen_pixels_that_the_json_hides_are_refused(world: World) -> None:
     write_panoptic_png(world.png / "0001.png", ids)
     with pytest.raises(CorruptFileError, match="Image 1 has segment 555 in its PNG but not in its json"):
         _folder(world).sample(0)
+
+
+def test_unlisted_pixels_are_void_where_the_protocol_says_so(world: World) -> None:
+    ids = IDS.copy()
+    ids[0, 3] = 555  # painted, but not listed
+    write_panoptic_png(world.png / "0001.png", ids)
+    folder = open_panoptic_images(world.annotations, world.images, world.png, SEEN, unlisted="ignore")
+    assert np.array_equal(folder.truth(0)[0], IDS)
+    assert torch.equal(folder.sample(0).ignore, torch.from_numpy((IDS == 0) | (IDS == 4)))
+    write_panoptic_png(world.png / "0008.png", np.where(IDS[::-1] == 9, 0, IDS[::-1]))
+    with pytest.raises(CorruptFileError, match="segment 9 in its json but not in its PNG"):
+        folder.sample(1)
 
 
 def test_evaluation_needs_every_category_too(tmp_path: Path) -> None:
