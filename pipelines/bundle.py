@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -102,7 +102,7 @@ def read_bundle(path: Path) -> TrainedModel:
         weights = {name: load(data) for name, data in members.items() if name.endswith(".safetensors")}
         model = _assembled(path, recipe, names, clip, weights)
     except (KeyError, ValueError, SafetensorError) as error:
-        raise CorruptFileError(f"Not a complete exported model: {error}.", file=path, mend=_AGAIN) from None
+        raise CorruptFileError(f"Not a complete exported model: {_said(error)}.", file=path, mend=_AGAIN) from None
     return model
 
 
@@ -166,16 +166,29 @@ def _read_head(archive: zipfile.ZipFile, path: Path) -> _Head:
         raise CorruptFileError("Not an exported model, but another zip.", file=path, mend="Give what concat exported.")
     try:
         value = json.loads(archive.read(_HEAD))
-        found = (value["format"], value["version"])
-        if found[0] == FORMAT and found[1] != VERSION:
-            raise ConcatError(
-                f"This model was exported in version {found[1]} of the format; this concat reads version {VERSION}.",
-                file=path,
-                mend="Install the concat that exported it, or export the run again with this one.",
-            )
-        return _Head.model_validate(value)
+        kind, version = value["format"], value["version"]
     except (ValueError, KeyError, TypeError):
-        raise CorruptFileError("Not an exported model: its bundle.json is none.", file=path, mend=_AGAIN) from None
+        kind, version = None, None
+    if kind != FORMAT:
+        raise CorruptFileError("Not an exported model: its bundle.json is none.", file=path, mend=_AGAIN)
+    if version != VERSION:
+        raise ConcatError(
+            f"This model was exported in version {version} of the format; this concat reads version {VERSION}.",
+            file=path,
+            mend="Install the concat that exported it, or export the run again with this one.",
+        )
+    try:
+        return _Head.model_validate(value)
+    except ValidationError as error:
+        raise CorruptFileError(f"Not an exported model: {_said(error)}.", file=path, mend=_AGAIN) from None
+
+
+def _said(error: Exception) -> str:
+    """What is wrong, in one line: pydantic's first complaint with its place."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _json(value: Any) -> bytes:
