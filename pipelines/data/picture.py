@@ -1,6 +1,8 @@
 """A picture file of any kind, from its bytes to a decoded PIL image."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 from PIL import Image
@@ -22,8 +24,21 @@ def open_picture(data: bytes, file: Path, what: str = "Image") -> Image.Image:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
+        if image.format == "PNG":
+            _check_sums(data)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise CorruptFileError(
             f"{what} not readable: {error}.", file=file, mend="Copy or unpack the file again."
         ) from None
     return image
+
+
+def _check_sums(data: bytes) -> None:
+    """Refuses a PNG with a damaged chunk: PIL does not look at the checksums of pixels, and reads other ones."""
+    place, name = 8, b""  # after the signature
+    while name != b"IEND":
+        length, name = struct.unpack(">I4s", data[place : place + 8].ljust(8))
+        content_end = place + 8 + length
+        if data[content_end : content_end + 4] != struct.pack(">I", zlib.crc32(data[place + 4 : content_end])):
+            raise ValueError("a checksum is wrong")
+        place = content_end + 4

@@ -86,9 +86,10 @@ def test_every_layout_gives_the_same_files(
     layout: str, in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archives, "LARGEST_IN_MEMORY", 1 << 30 if in_memory else 0)
+    monkeypatch.setenv("CONCAT_CACHE", str(tmp_path / "cache"))
     path = LAYOUTS[layout](tmp_path / "data")
     before = sorted((tmp_path / "data").rglob("*"))
-    files = open_files(path, tmp_path / "cache")
+    files = open_files(path)
     assert files.path == path
     assert files.names() == sorted(CONTENT)
     assert {name: files.read(name) for name in files.names()} == CONTENT
@@ -154,6 +155,13 @@ def test_a_large_zip_in_a_zip_is_copied_to_the_cache_once(nested: Path, tmp_path
     assert _copy(tmp_path).stat() == made
     _write(tmp_path / "x.zip", zipped({"in/y.zip": zipped(below("y", {"new": b"n"}))}))
     assert open_files(nested).names() == ["new"]  # another zip of that name has a copy of its own
+
+
+def test_the_cache_can_be_chosen(nested: Path, tmp_path: Path) -> None:
+    assert open_files(nested, tmp_path / "other").names() == sorted(CONTENT)
+    assert read_bytes(nested / "y/a.png", tmp_path / "other") == CONTENT["a.png"]
+    assert not (tmp_path / "cache").exists()
+    assert (tmp_path / "other/archives").is_dir()
 
 
 def test_a_cut_copy_is_made_again_and_a_damaged_one_is_named(nested: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Damage at any byte of a list, a label or an image: one clear error or a sample, no traceback and no wrong label."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +73,22 @@ def _damaged(data: st.DataObject, content: bytes) -> bytes:
         place = data.draw(st.integers(0, len(content) - 1))
         changed[place] = data.draw(st.one_of(st.integers(0, 255), st.sampled_from(b'0123456789-.,:"{}[]\\/e')))
     return bytes(changed[: data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))])
+
+
+@pytest.mark.parametrize("opened", [_panoptic, _semantic], indirect=True)
+def test_any_wrong_byte_of_a_label_is_an_error_or_changes_nothing(opened: Opened) -> None:
+    """PIL reads other pixels from about one in a hundred such files."""
+    open_, _, _, label = opened
+    assert label is not None
+    images, whole = open_(), label.read_bytes()
+    read, (entry,) = images._read_labels, images._entries
+    wanted = read(*entry).ids
+    for place in range(len(whole)):
+        for flip in (1, 4, 32, 128, 255):
+            label.write_bytes(whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :])
+            with contextlib.suppress(ConcatError):
+                assert np.array_equal(read(*entry).ids, wanted), (place, flip)
+    label.write_bytes(whole)
 
 
 def test_undamaged_they_read(opened: Opened) -> None:
