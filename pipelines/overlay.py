@@ -47,7 +47,13 @@ class LabelledSegment:
 
 
 def overlay(
-    image: Picture, ids: IdMap, segments: Sequence[LabelledSegment], *, alpha: float = 0.55, side: int = PANEL_SIDE
+    image: Picture,
+    ids: IdMap,
+    segments: Sequence[LabelledSegment],
+    *,
+    alpha: float = 0.55,
+    side: int = PANEL_SIDE,
+    letters: int | None = None,
 ) -> Picture:
     """Draws segments over a picture, which is first brought to a readable size.
 
@@ -58,6 +64,7 @@ def overlay(
             outline, a thin golden hatching and a golden label with a star.
         alpha: opacity of the colours, 0 to 1.
         side: longer side of the result in px.
+        letters: size of the names in px; None: one that suits `side`.
 
     Returns:
         uint8, H'×W'×3, max(H', W') = `side`.
@@ -68,7 +75,7 @@ def overlay(
     canvas = _tint(resized(image, size).astype(np.float32), masks, colours, alpha)
     _draw_outlines(canvas, masks, segments)
     picture = Image.fromarray(canvas.round().astype(np.uint8))
-    _write_names(picture, masks, segments, colours)
+    _write_names(picture, masks, segments, colours, letters or max(9, round(max(picture.size) / 36)))
     return np.asarray(picture)
 
 
@@ -175,14 +182,17 @@ def _draw_outlines(canvas: NDArray[np.float32], masks: Sequence[Bools], segments
 
 
 def _write_names(
-    picture: Image.Image, masks: Sequence[Bools], segments: Sequence[LabelledSegment], colours: Sequence[Colour]
+    picture: Image.Image,
+    masks: Sequence[Bools],
+    segments: Sequence[LabelledSegment],
+    colours: Sequence[Colour],
+    size: int,
 ) -> None:
     """Writes names where they hide neither one another nor their segment.
 
     A name that finds no place is left out, and so is that of a segment smaller than it whose category is written
     already: a shelf of cups would vanish behind its names.
     """
-    size = max(9, round(max(picture.size) / 36))
     draw = ImageDraw.Draw(picture)
     taken = np.zeros((picture.height, picture.width), bool)
     written: set[str] = set()
