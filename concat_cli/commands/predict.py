@@ -162,7 +162,8 @@ def _show(report: _Report, folder: Path) -> None:
     done = len(report.tables)
     if done:
         rate = done / max(report.seconds, 1e-9)
-        out.print(f"{done} images in {report.seconds:.1f} s, {rate:.1f} img/s: {escape(str(folder))}", soft_wrap=True)
+        what = "1 image" if done == 1 else f"{done} images"
+        out.print(f"{what} in {report.seconds:.1f} s, {rate:.1f} img/s: {escape(str(folder))}", soft_wrap=True)
     if report.failed:
         others = "; the others are done" if done else ""
         total = done + len(report.failed)
