@@ -80,23 +80,28 @@ def line_chart(
 
 
 def dot_plot(rows: Sequence[tuple[str, Sequence[float]]], label: str, alt: str) -> Markup:
-    """Named rows of values on one axis from 0, each value a dot and their mean a bar."""
-    width, step, left = 340, 26, 8
-    high = _ticks(0.0, max((value for _, values in rows for value in values), default=1.0) or 1.0)
-    height, scale = len(rows) * step + 42, (width - 2 * left - 10) / high[-1]
+    """Named rows of values on one axis, each value a dot and their mean a bar.
+
+    Raises:
+        ValueError: there is no value.
+    """
+    every = [value for _, values in rows for value in values]
+    if not every:
+        raise ValueError("a plot needs a value")
+    width, step, left = 340, 34, 14
+    ticks = _ticks(*_range(every, Axis(label)))
+    height, scale = len(rows) * step + 46, (width - 2 * left) / (ticks[-1] - ticks[0])
+    places = [left + (tick - ticks[0]) * scale for tick in ticks]
     base = height - 34
-    parts = [
-        f'<path class="grid" d="M{left + tick * scale:.1f} 4V{base}"/>'
-        + _text(left + tick * scale, base + 14, number(tick), "middle")
-        for tick in high
-    ]
-    for place, (name, values) in enumerate(rows):
-        middle = 22 + place * step
-        parts.append(_text(left, middle - 8, name, "start", "halo"))
-        parts += [f'<circle class="dot ink" cx="{left + v * scale:.1f}" cy="{middle}" r="3"/>' for v in values]
-        if values:
-            mean = left + sum(values) / len(values) * scale
-            parts.append(f'<path class="mean" d="M{mean:.1f} {middle - 6}v12"/>')
+    parts = [f'<path class="grid" d="M{place:.1f} 4V{base}"/>' for place in places]
+    parts += [_text(place, base + 14, number(tick), "middle") for place, tick in zip(places, ticks, strict=True)]
+    for row, (name, values) in enumerate(rows):
+        middle = 26 + row * step
+        parts.append(_text(2, middle - 10, name, "start", "halo"))
+        across = [left + (value - ticks[0]) * scale for value in values]
+        if across:
+            parts.append(f'<path class="mean" d="M{sum(across) / len(across):.1f} {middle - 6}v12"/>')
+        parts += [f'<circle class="dot ink" cx="{x:.1f}" cy="{middle}" r="3"/>' for x in across]
     parts.append(_text(width / 2, height - 4, label, "middle", "label"))
     return svg("".join(parts), (width, height), alt, "chart")
 

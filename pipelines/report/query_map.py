@@ -20,13 +20,13 @@ from pipelines.report.finished_run import FinishedRun
 from pipelines.runner import output_path
 from pipelines.safe_weights import load_weights
 from pipelines.seeding import derive_seed
-from pipelines.stages.finetune import STAGE as FINETUNE
+from pipelines.stages.evaluate import STAGE as EVAL
 from pipelines.stages.precompute import STAGE as PRECOMPUTE
 
 REAL_SEEN: Final = "real-seen"
 PSEUDO_UNSEEN: Final = "pseudo-unseen"
 REAL_UNSEEN: Final = "real-unseen"
-PER_KIND: Final = 450  # queries drawn of each kind
+PER_KIND: Final = 300  # queries drawn of each kind
 _READER: Final = "eval"
 _FEWEST: Final = 5  # points below which t-SNE says nothing
 
@@ -73,8 +73,6 @@ def draw_queries(finished: FinishedRun) -> Queries:
         rows, kinds = rows + chosen, kinds + [kind] * len(chosen)
     vision = dump.queries.flatten(0, 1)[torch.tensor(rows, dtype=torch.int64)].float()
     names = [vocabulary.names[index] for index in labels[torch.tensor(rows, dtype=torch.int64)].tolist()]
-    if not finished.finetuned:
-        return Queries(vision, kinds, names)
     made, made_names = _generate(finished, dump.dim)
     return Queries(torch.cat([vision, made]), kinds + [PSEUDO_UNSEEN] * len(made), names + made_names)
 
@@ -92,7 +90,7 @@ def _generate(finished: FinishedRun, query_dim: int) -> tuple[Tensor, list[str]]
     """Pseudo queries of every unseen name, as finetuning makes them."""
     run = finished.run
     unseen = finished.vocabulary.unseen.names
-    text = open_text(output_path(run, FINETUNE, "text_unseen"), unseen, stage=_READER)
+    text = open_text(output_path(run, EVAL, "text_unseen"), unseen, stage=_READER)
     generator = build_generator(run.recipe.cat, query_dim=query_dim, text_dim=text.shape[1])
     load_weights(run.folder / "cat/generator.safetensors", generator)
     generator.eval()
