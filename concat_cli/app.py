@@ -15,7 +15,9 @@ from concat_cli.commands import (
     compare,
     demo,
     evaluate,
+    export,
     micrococo,
+    predict,
     run,
     score,
     split_coco,
@@ -64,6 +66,8 @@ for _name in stages.NAMES:
 app.command("eval", rich_help_panel=STAGES, epilog=stages.settings_help("eval"))(evaluate.evaluate)
 app.command("run", rich_help_panel=RUNS)(run.run)
 app.command("demo", rich_help_panel=RUNS)(demo.demo)
+app.command("predict", rich_help_panel=USE, epilog=predict.EXAMPLES)(predict.predict)
+app.command("export", rich_help_panel=USE)(export.export)
 app.command("teach", rich_help_panel=USE)(teach.teach)
 app.command("status", rich_help_panel=RUNS)(check.status)
 app.command("verify", rich_help_panel=RUNS)(check.verify)

@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 
 from pipelines.errors import ConcatError
+from pipelines.parallel import usable_cores
 from pipelines.recipe import RuntimeSettings
 
 _LINUX_STATUS, _LINUX_CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -57,8 +58,7 @@ def choose_device(name: str) -> torch.device:
 
 def set_threads(threads: int) -> None:
     """Sets torch's CPU threads; 0: one for each core this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(threads or cores)
+    torch.set_num_threads(threads or usable_cores())
 
 
 def seed_everything(seed: int) -> None:

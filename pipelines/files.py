@@ -88,10 +88,18 @@ def sha256(path: Path) -> str:
 
 
 def listing_hash(folder: Path) -> str:
-    """A hash of the sorted (name, size, mtime) list of a folder of images, which is too large to read again."""
-    with os.scandir(folder) as entries:
-        lines = sorted(f"{e.name} {e.stat().st_size} {e.stat().st_mtime_ns}" for e in entries if e.is_file())
+    """A hash of the sorted (name, size, mtime) list of all files below a folder, which is too large to read again."""
+    lines = sorted(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in _listing(str(folder), ""))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _listing(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file():
+                yield prefix + entry.name, entry.stat()
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _listing(entry.path, f"{prefix}{entry.name}/")
 
 
 def size_in_bytes(path: Path) -> int:

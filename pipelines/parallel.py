@@ -27,6 +27,11 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def paying_workers(items: int, *, worth: int) -> int:
+    """As many processes as pay for so many items, of which `worth` take as long as a process takes to start."""
+    return min(usable_cores(), 1 + items // worth)
+
+
 def in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int) -> Iterator[_Result]:
     """Yields `function(item)` for every item, in their order, computed by `workers` processes.
 

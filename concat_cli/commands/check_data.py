@@ -75,7 +75,8 @@ def check_data(
     from pipelines.progress import SilentReporter
     from pipelines.stages.check import Thoroughness
 
-    how = Thoroughness(SilentReporter() if json_output else RichReporter(), everything, workers or usable_cores())
+    reporter = SilentReporter() if json_output else RichReporter()
+    how = Thoroughness(reporter, everything, workers or usable_cores(), cache)
     if run is not None:
         if any((images, annotations, labels, listing, vocabulary, unseen)):
             raise ConcatError(

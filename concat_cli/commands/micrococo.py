@@ -1,6 +1,5 @@
 """make-micrococo: the embedded world, as a data set in COCO 2017's panoptic layout."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +22,7 @@ def make_micrococo(
 ) -> None:
     """Render micrococo: images, panoptic PNGs and json of train2017, val2017 and tune2017."""
     from pipelines.data.micrococo import make_micrococo as make
+    from pipelines.parallel import usable_cores
 
     with RichReporter().task("render", train + val + tune) as task:
         make(
@@ -32,6 +32,6 @@ def make_micrococo(
             tune=tune,
             size=size,
             seed=seed,
-            workers=os.cpu_count() or 1,
+            workers=usable_cores(),
             progress=task.advance,
         )

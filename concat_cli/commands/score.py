@@ -74,7 +74,7 @@ def score(
         Path | None,
         typer.Option("--list", help="Text file that names the label maps to score.", show_default="all of the truth"),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes.", min=1, show_default="one a core")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.", min=1, show_default="as many as pay")] = None,
     per_category: Annotated[bool, typer.Option("--per-category", help="Show every category too.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print json in place of tables.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write groups and categories as csv.", dir_okay=False)] = None,

@@ -15,7 +15,7 @@ from pipelines.data.picture import open_picture
 from pipelines.data.survey import Survey, evenly_spread
 from pipelines.errors import ConcatError
 from pipelines.metrics.panoptic_quality import TruthSegment
-from pipelines.parallel import in_processes
+from pipelines.parallel import in_processes, paying_workers
 from pipelines.progress import Reporter, SilentReporter
 from pipelines.vocabulary import Vocabulary
 
@@ -146,7 +146,9 @@ def check_images(
     chosen = [there[place] for place in evenly_spread(len(there), len(there) if full else DECODED)]
     look = partial(_look, data, images, data.image_entries(), compare_areas)
     with (reporter or SilentReporter()).task("decode", len(chosen)) as task:
-        for result in in_processes(look, chosen, workers=min(workers, -(-len(chosen) // _WORTH_A_PROCESS))):
+        for result in in_processes(
+            look, chosen, workers=min(workers, paying_workers(len(chosen), worth=_WORTH_A_PROCESS))
+        ):
             for kind, example in result:
                 found.add(kind, example)
             task.advance()

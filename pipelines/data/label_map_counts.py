@@ -133,6 +133,7 @@ def _counted(
     """The counts of all maps, chunk by chunk, in order; what an earlier reading kept is not read again."""
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
     count = partial(_count_chunk, labels, images)
+    workers = min(workers, len(chunks))
     if resume is None:
         yield from in_processes(count, chunks, workers=workers)
         return

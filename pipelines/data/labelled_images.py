@@ -20,7 +20,7 @@ from pipelines.metrics.panoptic_quality import TruthSegment
 from pipelines.vocabulary import Vocabulary
 
 VOID: Final = 0
-_RECENT: Final = 16  # labels kept, so that sample and truth of an image decode one PNG once: 20 MB at 640×480
+_RECENT: Final = 64  # labels kept, so that sample and truth of an image decode one PNG once: 100 MB at 640×480
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,11 @@
 """Write micrococo, the embedded world, as a data set in COCO's layouts: panoptic, label maps and instances."""
 
-import multiprocessing
 import os
 import shutil
-import signal
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +24,7 @@ from pipelines.data.micrococo_render import NATIVE_SIZE, STREAMS, VOID, Scene, r
 from pipelines.data.micrococo_world import ALL_CATEGORIES, MICROCOCO_CATEGORIES, SEEN_CATEGORIES, MicrococoCategory
 from pipelines.errors import ConcatError
 from pipelines.files import write_json
+from pipelines.parallel import in_processes, paying_workers
 
 __all__ = ["MICROCOCO_CATEGORIES", "SPLITS", "MicrococoCategory", "make_micrococo", "vocabulary_toml"]
 
@@ -113,28 +110,7 @@ def _write_images(
     for folder in (f"{split}2017", f"annotations/panoptic_{split}2017", f"stuffthingmaps/{split}2017"):
         (root / folder).mkdir(parents=True)
     write = partial(_write_image, root=root, split=split, size=size, seed=seed)
-    if workers <= 1:
-        yield from map(write, range(count))
-        return
-    # spawn: a fork of a process that runs torch's threads can hang.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
-    resource_tracker.ensure_running()  # which would let interrupts through again if it started below
-    try:
-        with _interrupts_held_back():  # on Ctrl-C this process alone has to speak
-            records = pool.map(write, range(count), chunksize=16)
-        yield from records
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C waits meanwhile; processes and threads started here never hear it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    yield from in_processes(write, range(count), workers=min(workers, paying_workers(count, worth=200)))
 
 
 def _write_image(index: int, *, root: Path, split: str, size: int, seed: int) -> _Records:

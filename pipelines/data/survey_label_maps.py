@@ -66,7 +66,9 @@ def survey_label_maps(
     entries: list[tuple[ImageInfo, Annotation]] = []
     ids = image_ids([image for image, _ in names])
     with reporter.task("read label maps", len(names)) as task:
-        maps = in_processes(partial(_read, labels), [label for _, label in names], workers=workers)
+        maps = in_processes(
+            partial(_read, labels), [label for _, label in names], workers=min(workers, 1 + len(names) // 200)
+        )
         for image_id, (image, label), read in zip(ids, names, maps, strict=True):
             task.advance()
             if read.error:

@@ -15,11 +15,9 @@ from pipelines.report.provenance import provenance
 from pipelines.report.run_charts import group_chart
 from pipelines.report.seeds import Average, Seeds, average, by_recipe, category_means, over_x, settings_of
 from pipelines.report.settings_text import differences
-from pipelines.report.words import FIGURES, HARMONIC, SEEN, UNSEEN, percent, protocol_in_words
+from pipelines.report.words import FIGURES, GROUPS, HARMONIC, SEEN, UNSEEN, percent, protocol_in_words
 from pipelines.runner import Run
 from pipelines.vocabulary import clean_name
-
-GROUPS = ("harmonic", "seen", "unseen", "all", "things", "stuff")
 
 
 def write_comparison(runs: Sequence[Run], out: Path) -> Path:
@@ -46,7 +44,7 @@ def write_comparison(runs: Sequence[Run], out: Path) -> Path:
         "figure": figure,
         "task": tasks[0],
         "symbols": {"harmonic": HARMONIC[tasks[0]], "seen": SEEN[tasks[0]], "unseen": UNSEEN[tasks[0]]},
-        "groups": [group for group in GROUPS if group in first.metrics.inductive],
+        "groups": [group for group in GROUPS if first.metrics.inductive.get(group, {}).get(figure) is not None],
         "rows": [
             (seeds, setting, average(summaries, figure))
             for seeds in recipes

@@ -14,9 +14,10 @@ from pipelines.report.provenance import provenance
 from pipelines.report.run_charts import loss_charts, path_chart, query_spaces, sweep_chart
 from pipelines.report.settings_text import changed_from_shipped
 from pipelines.report.targets import comparable_results
-from pipelines.report.words import HARMONIC, SEEN, UNSEEN, protocol_in_words
+from pipelines.report.words import GROUPS, HARMONIC, SEEN, UNSEEN, protocol_in_words
 from pipelines.runner import Run
 from pipelines.stages.images import validation_images
+from pipelines.stages.judges.instance import DRAWN_FROM
 from pipelines.vocabulary import clean_name
 
 
@@ -73,6 +74,8 @@ def _headline(finished: FinishedRun) -> dict[str, Any]:
         "figure": finished.figure,
         "symbols": {"harmonic": HARMONIC[task], "seen": SEEN[task], "unseen": UNSEEN[task]},
         "metrics": metrics,
+        "groups": [group for group in GROUPS if metrics.inductive.get(group, {}).get(finished.figure) is not None],
+        "drawn_from": DRAWN_FROM,
         "settings": finished.settings,
         "vocabulary": finished.vocabulary,
         "protocol": protocol_in_words(recipe, finished.vocabulary, metrics.images, metrics.increment),

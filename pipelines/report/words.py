@@ -20,6 +20,7 @@ FIGURES: Final[Mapping[str, str]] = {
     "box_ap": "box AP",
     "box_recall100": "box recall@100",
 }
+GROUPS: Final = ("harmonic", "seen", "unseen", "all", "things", "stuff")
 HARMONIC: Final[Mapping[Task, str]] = {"panoptic": "hPQ", "semantic": "hIoU", "instance": "hAP50"}
 SEEN: Final[Mapping[Task, str]] = {"panoptic": "sPQ", "semantic": "sIoU", "instance": "sAP50"}
 UNSEEN: Final[Mapping[Task, str]] = {"panoptic": "uPQ", "semantic": "uIoU", "instance": "uAP50"}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipelines.errors import ConcatError
-from pipelines.parallel import in_processes, usable_cores
+from pipelines.parallel import in_processes, paying_workers
 from pipelines.progress import Reporter, SilentReporter
 
 _Image = TypeVar("_Image")
@@ -39,10 +39,10 @@ def over_images(
     Args:
         score: can be pickled.
         images: can be pickled.
-        workers: processes; None: one a core.
+        workers: processes; None: as many as pay.
         reporter: hears of every image.
     """
     with (reporter or SilentReporter()).task("score", len(images)) as task:
-        for result in in_processes(score, images, workers=workers or usable_cores()):
+        for result in in_processes(score, images, workers=workers or paying_workers(len(images), worth=1000)):
             yield result
             task.advance()

@@ -5,12 +5,11 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
-import numpy as np
 from pydantic import ValidationError
 
 from pipelines.data.archives import Files, open_files
 from pipelines.data.coco_panoptic import decode_json, not_panoptic, read_panoptic
-from pipelines.data.panoptic_png import decode_panoptic_png
+from pipelines.data.panoptic_png import decode_panoptic_runs
 from pipelines.errors import ConcatError
 from pipelines.metrics.groups import category_groups
 from pipelines.metrics.panoptic_quality import (
@@ -21,7 +20,7 @@ from pipelines.metrics.panoptic_quality import (
     summarise,
     total,
 )
-from pipelines.metrics.segment_runs import IdMap
+from pipelines.metrics.segment_runs import SegmentRuns
 from pipelines.progress import Reporter
 from pipelines.scoring.images import over_images, refuse_missing
 from pipelines.scoring.panoptic_pairs import Pair, pair_images, read_predictions
@@ -93,23 +92,19 @@ def _figures(counts: CategoryCounts) -> Figures:
 
 
 def _score_pair(pair: Pair, *, truth_files: Files, predicted_files: Files, categories: frozenset[int]) -> ImageScore:
-    truth_ids = _read_png(truth_files, pair.truth_png)
-    if pair.void:
-        truth_ids[np.isin(truth_ids, pair.void)] = VOID
+    truth = _read_png(truth_files, pair.truth_png).replaced(pair.void, VOID)
     if pair.predicted_png is None:
-        predicted_ids, file = np.zeros_like(truth_ids), truth_files.path / pair.truth_png
+        predicted, file = truth.replaced(truth.ids.tolist(), VOID), truth_files.path / pair.truth_png
     else:
-        predicted_ids, file = _read_png(predicted_files, pair.predicted_png), predicted_files.path / pair.predicted_png
+        predicted, file = _read_png(predicted_files, pair.predicted_png), predicted_files.path / pair.predicted_png
     try:
-        return score_image(
-            truth_ids, pair.truth, predicted_ids, pair.predicted, categories=categories, image=pair.image
-        )
+        return score_image(truth, pair.truth, predicted, pair.predicted, categories=categories, image=pair.image)
     except ConcatError as error:
         raise ConcatError(error.message, file=file, mend=error.mend) from None
 
 
-def _read_png(files: Files, name: str) -> IdMap:
-    return decode_panoptic_png(files.read(name, "Panoptic PNG"), files.path / name)
+def _read_png(files: Files, name: str) -> SegmentRuns:
+    return decode_panoptic_runs(files.read(name, "Panoptic PNG"), files.path / name)
 
 
 def _png_beside(annotations: Path) -> Path:

@@ -46,11 +46,13 @@ class Thoroughness:
         reporter: hears of every decoded image.
         full: decode all files; otherwise of more than 2,000 images 2,000, evenly spread.
         workers: number of processes.
+        cache: as in `open_files`.
     """
 
     reporter: Reporter
     full: bool = False
     workers: int = field(default_factory=usable_cores)
+    cache: Path | None = None
 
 
 def check_listing(
@@ -81,7 +83,7 @@ def check_listing(
         CorruptFileError: the json is none of its form.
     """
     form: JsonTask = "instance" if task == "instance" else "panoptic"  # label maps are listed as panoptic PNGs are
-    labels = open_files(where.labels) if where.labels else None
+    labels = open_files(where.labels, how.cache) if where.labels else None
     with tempfile.TemporaryDirectory(prefix="concat-check-") as folder:
         survey = survey_json(listing, form, vocabulary, Path(folder) / "usable.json", labels=labels)
         return _check_surveyed(name, task, where, survey, vocabulary, sheet, how, unlisted)
@@ -107,8 +109,8 @@ def check_label_maps(
     assert where.labels is not None
     with tempfile.TemporaryDirectory(prefix="concat-check-") as folder:
         survey = survey_label_maps(
-            open_files(where.images),
-            open_files(where.labels),
+            open_files(where.images, how.cache),
+            open_files(where.labels, how.cache),
             Path(folder) / "usable.json",
             vocabulary=vocabulary,
             ignored=ignored,
@@ -156,10 +158,12 @@ def _check_surveyed(
     how: Thoroughness,
     unlisted: Literal["refuse", "ignore"],
 ) -> CheckedList:
-    data = labelled_images(task, where, survey.listing, vocabulary, unlisted=unlisted) if survey.listing else None
+    data = None
+    if survey.listing:
+        data = labelled_images(task, where, survey.listing, vocabulary, unlisted=unlisted, cache=how.cache)
     report = check_images(
         data or NoImages(),
-        images=open_files(where.images),
+        images=open_files(where.images, how.cache),
         vocabulary=vocabulary,
         survey=survey,
         compare_areas=task != "instance",  # the areas of polygons are not those of their pixels

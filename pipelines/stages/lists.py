@@ -58,7 +58,8 @@ def _counted(
 ) -> LabelMapTotals:
     """What the label maps hold; an interrupted reading goes on where it was."""
     assert where.labels is not None
-    labels, images = open_files(where.labels), open_files(where.images)
+    cache = context.run.cache
+    labels, images = open_files(where.labels, cache), open_files(where.images, cache)
     resume = context.out / ".counts"
     counted = read_label_maps(
         labels,

@@ -23,7 +23,7 @@ def execute(context: StageContext) -> None:
     context.cached["text_seen"] = text_store(context, seen, context.inputs.get("text_seen.npy"), device)
     data = training_images(context.run, context.input("train.json"), seen)
     clip = load_clip(recipe.clip, device)
-    content = content_of(locations_of(context.run).train)
+    content = content_of(locations_of(context.run).train, context.run.cache)
     context.cached["images"] = fill_store(
         context.run.cache / "clip", data, clip, recipe.clip, context.reporter, content=content
     )

@@ -1,10 +1,9 @@
 """make-micrococo as a stage: the embedded world, rendered once into the cache for all runs and seeds."""
 
-import os
-
 from pipelines.data.locations import Locations, locate, micrococo_folder
 from pipelines.data.micrococo import make_micrococo
 from pipelines.files import alone
+from pipelines.parallel import usable_cores
 from pipelines.runner import Run, Stage, StageContext, output_path
 
 VERSION = 2
@@ -34,7 +33,7 @@ def execute(context: StageContext) -> None:
                     tune=settings.tune,
                     size=settings.size,
                     seed=settings.seed,
-                    workers=os.cpu_count() or 1,
+                    workers=usable_cores(),
                     progress=task.advance,
                 )
     context.cached["annotations"] = root / "annotations"

@@ -35,7 +35,7 @@ def execute(context: StageContext) -> None:
         if recipe.clip.text_embeddings:
             _write_given_text(recipe, half, out / name)
     if where.validates_on_training_images and not recipe.data.names_validation_set:
-        context.reporter.say("no validation set was given or found beside the training set: eval scores the given set")
+        context.reporter.say("no validation set was given or found: eval scores the given set itself")
     result = write_training_list(context, where.train, vocabulary, out / "train.json")
     write_validation_list(context, recipe.task, where.val, vocabulary, out / "val.json", ignored=recipe.data.ignored)
     _write_counts(out / "counts.csv", vocabulary, result)
@@ -83,7 +83,7 @@ def _check(context: StageContext, vocabulary: Vocabulary) -> None:
             out / f"{name}.json",
             part,
             sheet=out / f"overlay_{name}.png",
-            how=Thoroughness(context.reporter),
+            how=Thoroughness(context.reporter, cache=context.run.cache),
             unlisted="ignore" if recipe.data.protocol == "zss" and name == "train" else "refuse",
         )
         reports[name] = checked.report.model_dump(mode="json")

@@ -3,6 +3,7 @@
 import csv
 import json
 import subprocess
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,42 @@ def test_given_text_embeddings_take_the_place_of_a_text_encoder(real: RealRun, t
         assert rows.shape == (len(expected), 512)
     images = [read_manifest(r / "precompute/manifest.json").outputs["images"].path for r in (run, real.folder)]
     assert images[0] == images[1]  # other names never cost the images again
+
+
+def _zip_officially(data: Path, root: Path) -> tuple[Path, Path]:
+    """The hundred images as COCO publishes them: a zip of images, and one of jsons with a zip of PNGs inside."""
+    images, annotations = root / "train2017.zip", root / "panoptic_annotations_trainval2017.zip"
+    with zipfile.ZipFile(images, "w") as archive:
+        for path in sorted((data / "train2017").iterdir()):
+            archive.write(path, f"train2017/{path.name}")
+    inner = root / "panoptic_train2017.zip"
+    with zipfile.ZipFile(inner, "w") as archive:
+        for path in sorted((data / "annotations/panoptic_train2017").iterdir()):
+            archive.write(path, f"panoptic_train2017/{path.name}")
+    with zipfile.ZipFile(annotations, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(data / "annotations/panoptic_train2017.json", "annotations/panoptic_train2017.json")
+        archive.write(inner, "annotations/panoptic_train2017.zip")
+    inner.unlink()
+    return images, annotations
+
+
+def test_the_official_zips_train_and_score_as_the_folders_do(real: RealRun, tmp_path: Path) -> None:
+    images, annotations = _zip_officially(real.data, tmp_path)
+    run = tmp_path / "run"
+    begin = ("--recipe", real.cache.parent / "small.toml", "--images", images, "--annotations", annotations)
+    split = concat_here("split-coco", "--run", run, *begin, cache=tmp_path / "cache")
+    assert split.returncode == 0, split.stderr
+    done = concat_here("eval", "--run", run, cache=tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    for name in ("split/train.json", "con/model.safetensors", "eval/metrics.json", "eval/inductive.json"):
+        assert (run / name).read_bytes() == (real.folder / name).read_bytes(), name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", annotations.name, "run", images.name]
+    states = concat_here("status", run, "--json", cache=tmp_path / "cache")
+    assert {stage["state"] for stage in json.loads(states.stdout)["stages"]} == {"fresh"}
+    with zipfile.ZipFile(images, "a") as archive:
+        archive.writestr("train2017/more.jpg", b"")
+    states = concat_here("status", run, "--json", cache=tmp_path / "cache")
+    assert "train images changed" in states.stdout
 
 
 def test_two_images_that_both_hold_unseen_pixels_leave_none(tmp_path: Path) -> None:
