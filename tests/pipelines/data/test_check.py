@@ -134,6 +134,7 @@ def test_work_can_go_to_processes_of_which_few_images_need_few(tmp_path: Path, m
 
     monkeypatch.setattr("pipelines.data.check.in_processes", pickled)
     monkeypatch.setattr("pipelines.data.check._WORTH_A_PROCESS", 2)
+    monkeypatch.setattr("pipelines.parallel.usable_cores", lambda: 64)
     world = world_of(tmp_path, 5)
     (world.images / "0003.jpg").write_bytes((world.images / "0002.jpg").read_bytes()[:300])
     reports = [check(world, workers=workers) for workers in (1, 2, 9)]
