@@ -10,7 +10,14 @@ import numpy as np
 
 from pipelines.errors import ConcatError, CorruptFileError
 
-_NO_LOSSES: Final = ("step", "learning_rate", "seconds_per_step", "peak_memory_bytes", "images_per_second")
+_NO_LOSSES: Final = (
+    "step",
+    "learning_rate",
+    "gradient_norm",
+    "seconds_per_step",
+    "peak_memory_bytes",
+    "images_per_second",
+)
 _SHOWN: Final = 240  # points a chart
 
 

@@ -63,10 +63,10 @@ def _apart(spots: Sequence[tuple[str, list[float]]]) -> list[tuple[str, tuple[fl
     """The words, kept within the picture and moved down where they would lie on one another."""
     placed: list[tuple[str, tuple[float, float]]] = []
     for text, (x, y) in sorted(spots, key=lambda spot: spot[1][1]):
-        half = len(text) * 3.3
+        half = len(text) * 3.7
         x, y = min(max(x, half), _SIDE - half), max(y, _LINE)
         for other, (left, top) in placed:
-            if abs(left - x) < half + len(other) * 3.3 and abs(top - y) < _LINE:
+            if abs(left - x) < half + len(other) * 3.7 and abs(top - y) < _LINE:
                 y = top + _LINE
         placed.append((text, (x, min(y, _SIDE - 3))))
     return placed

@@ -1,13 +1,17 @@
 import json
 import shutil
+import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 from chromium import chromium, opened
 from concat_command import FinishedRun, concat_here, refused
+
+from pipelines.published import find_published
 
 RUN, COMPARISON = "run.html", "comparison.html"
 
@@ -170,6 +174,36 @@ def test_a_report_lies_in_its_run_unless_told_otherwise(smoke: FinishedRun, tmp_
     run = smoke.copy(tmp_path)
     assert concat_here("report", run, cache=smoke.cache).returncode == 0
     assert (run / "report.html").stat().st_size > 10_000
+
+
+def test_published_figures_stand_below_those_of_the_run(
+    smoke: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.report.run_page.comparable_results", lambda *_: find_published("concat-zps"))
+    concat_here("report", smoke.folder, "--out", tmp_path / RUN, cache=smoke.cache)
+    text = (tmp_path / RUN).read_text(encoding="utf-8")
+    assert "CONCAT, ResNet-50, transductive, published" in text
+    assert '<td class="n">27.5</td><td class="n">39.2</td><td class="n">21.2</td>' in text
+    assert "table 1; the best iterate of finetuning on the test set" in text
+    assert "no published figures" not in text
+
+
+def test_an_inductive_run_has_no_transductive_part(smoke: FinishedRun, tmp_path: Path) -> None:
+    run = smoke.copy(tmp_path, "finetune")
+    recipe = tomllib.loads((run / "recipe.toml").read_text())
+    recipe["finetune"]["unseen"] = False
+    (run / "recipe.toml").write_text(tomli_w.dumps(recipe))
+    path = run / "eval/metrics.json"
+    metrics = json.loads(path.read_text())
+    kept = {key: metrics[key] for key in metrics if not key.startswith(("transductive", "finetune"))}
+    kept["novel_only"].pop("transductive")
+    path.write_text(json.dumps(kept))
+    shown = concat_here("report", run, cache=smoke.cache)
+    assert shown.returncode == 0, shown.stderr
+    text = (run / "report.html").read_text(encoding="utf-8")
+    assert "Transductive" not in text
+    assert "Finetuning" not in text
+    assert "the inductive projector" in text
 
 
 # --- what it refuses --------------------------------------------------------------------------------------------------
