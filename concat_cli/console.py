@@ -1,10 +1,10 @@
 """Progress, tables and the error panel."""
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -21,8 +21,10 @@ from rich.progress import Task as RichTask
 from rich.table import Table
 from rich.text import Text
 
+from concat_cli.plain_progress import PlainTask, PlainTraining, figures_text
+from concat_cli.training_panel import TrainingPanel
 from pipelines.errors import ConcatError
-from pipelines.progress import Task
+from pipelines.progress import Task, TrainingTask
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -46,41 +48,8 @@ class LiveTask:
     def advance(self, n: int = 1, **figures: float) -> None:
         """Moves the bar and shows the figures beside it."""
         if figures:
-            self.progress.update(self.identity, figures=_figures(figures))
+            self.progress.update(self.identity, figures=figures_text(figures))
         self.progress.advance(self.identity, n)
-
-
-class PlainTask:
-    """Lines now and then, where the output is no terminal; none for what is done in two seconds."""
-
-    def __init__(self, description: str, total: int, done: int, unit: str, every: float = 30.0) -> None:
-        self.description, self.total, self.done, self.unit, self.every = description, total, done, unit, every
-        self.first, self.start = done, time.monotonic()
-        self.last, self.figures = self.start, ""
-
-    def advance(self, n: int = 1, **figures: float) -> None:
-        """Counts, and prints a line when `every` seconds have passed."""
-        self.done += n
-        self.figures = _figures(figures) or self.figures
-        if time.monotonic() - self.last >= self.every and self.done < self.total:
-            self.last = time.monotonic()
-            self.line()
-
-    def finish(self) -> None:
-        """Prints the last line."""
-        if time.monotonic() - self.start >= 2.0:
-            self.line()
-
-    def line(self) -> None:
-        """Prints where the task stands."""
-        seconds = time.monotonic() - self.start
-        rate = (self.done - self.first) / max(seconds, 1e-9)
-        left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
-        out.print(
-            f"  {self.description}: {self.done}/{self.total} {self.unit}, {rate:.1f} {self.unit}/s, "
-            f"{seconds:.0f} s{left}  {self.figures}".rstrip(),
-            soft_wrap=True,
-        )
 
 
 class RichReporter:
@@ -90,7 +59,7 @@ class RichReporter:
     def task(self, description: str, total: int, done: int = 0, unit: str = "img") -> Iterator[Task]:
         """A bar with count, rate, time used and time left."""
         if not out.is_terminal:
-            plain = PlainTask(description, total, done, unit)
+            plain = PlainTask(out, description, total, done, unit)
             yield plain
             plain.finish()
             return
@@ -109,13 +78,21 @@ class RichReporter:
             identity = progress.add_task(description, total=total, completed=done, unit=unit, figures="")
             yield LiveTask(progress, identity)
 
+    @contextmanager
+    def training(self, description: str, total: int, done: int, images_per_step: int) -> Iterator[TrainingTask]:
+        """A live panel; it stays as it ended, and so does the terminal when the training is broken off."""
+        if not out.is_terminal:
+            plain = PlainTraining(out, description, total, done, images_per_step)
+            yield plain
+            plain.finish()
+            return
+        panel = TrainingPanel(out, description, total, done, images_per_step)
+        with Live(panel, console=out, refresh_per_second=4):
+            yield panel
+
     def say(self, text: str) -> None:
         """One remark."""
         out.print(f"[cyan]›[/] {escape(text)}", soft_wrap=not out.is_terminal)
-
-
-def _figures(figures: dict[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> None:

@@ -1,28 +1,33 @@
-"""The one training loop: lightning-fabric, checkpoints, exact resume, metrics.jsonl, TensorBoard, non-finite guard."""
+"""The one training loop: lightning-fabric, checkpoints, exact resume, logs, non-finite guard."""
 
 import io
-import json
 import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from pipelines.devices import peak_memory
 from pipelines.errors import CorruptFileError, NonFiniteLossError
 from pipelines.files import atomic_path
-from pipelines.progress import Reporter
+from pipelines.progress import Reporter, StepFigures
 from pipelines.recipe import OptimiserSettings
+from pipelines.training_log import TrainingLog
 
 Batch = TypeVar("Batch")
 Losses = dict[str, Tensor]
+PAGES: Final = 10
+"""Pages of sample panels a training draws at most; TensorBoard shows no more of one tag."""
 
 
 @dataclass
@@ -115,12 +120,14 @@ def train(
     fabric: Fabric,
     folder: Path,
     iterations: int,
+    batch_size: int,
     clip_norm: float,
     checkpoint_every: int,
     log_every: int,
     reporter: Reporter,
     description: str,
     after_step: Callable[[int], None] | None = None,
+    draw_page: Callable[[], NDArray[np.uint8]] | None = None,
 ) -> dict[str, float]:
     """Optimises the sum of the losses from `training.step` to `iterations`.
 
@@ -128,7 +135,10 @@ def train(
         batches: the batches of the steps still to come, in order.
         losses_of: step and batch → weighted losses by name, to be summed.
         folder: takes `checkpoint.pt`, `metrics.jsonl` and TensorBoard's event files.
+        batch_size: images a step, from which the logs tell images a second.
         after_step: called with the number of steps done, after each of them.
+        draw_page: what the model now makes of some samples (uint8, H×W×3), for TensorBoard; called at up to ten of
+            the checkpoints and at the end. It must leave the random state and the modules as they are.
 
     Returns:
         the means of the last logged losses by name, `loss` being their sum.
@@ -136,94 +146,76 @@ def train(
     Raises:
         NonFiniteLossError: a loss became NaN or infinite; the last checkpoint is kept.
     """
-    log = MetricsLog(folder, first_step=training.step)
-    checkpoint, logged = folder / "checkpoint.pt", {}
+    log = TrainingLog(folder, first_step=training.step, batch_size=batch_size)
+    checkpoint, logged, memory = folder / "checkpoint.pt", {}, peak_memory(fabric.device)
     try:
-        with reporter.task(description, iterations, training.step, unit="step") as task:
+        with reporter.training(description, iterations, training.step, batch_size) as task:
             for batch in batches:
-                losses = _finite(losses_of, training.step, batch, checkpoint)
-                _step(training, losses, fabric, clip_norm)
-                log.add(losses)
+                losses, values = _finite(losses_of, training.step, batch, checkpoint)
+                log.add(values, _step(training, losses, fabric, clip_norm))
+                rates = _learning_rates(training.optimiser)
                 if training.step % log_every == 0 or training.step == iterations:
-                    logged = log.write(training.step, float(training.schedule.get_last_lr()[0]))
+                    memory = peak_memory(fabric.device)
+                    logged = log.write(training.step, rates, memory)
                 if after_step:
                     after_step(training.step)
+                if draw_page and _page_due(training.step, checkpoint_every, iterations):
+                    log.show_page(training.step, draw_page())
                 if training.step % checkpoint_every == 0 and training.step < iterations:
                     training.save(checkpoint)
-                task.advance(1, **({"loss": logged["loss"]} if logged else {}))
+                task.step(StepFigures(values, max(rates.values()), memory))
     finally:
         log.close()
     return logged
 
 
-def _finite(losses_of: Callable[[int, Batch], Losses], step: int, batch: Batch, checkpoint: Path) -> Losses:
-    """The losses of a step, all finite; a loss may itself refuse values that are not (the matching cost does)."""
+def _page_due(step: int, checkpoint_every: int, iterations: int) -> bool:
+    """Whether `step` is a checkpoint, or the end, and the first one in its tenth of the training."""
+    if step % checkpoint_every and step != iterations:
+        return False
+    before = (step - 1) // checkpoint_every * checkpoint_every
+    return step * PAGES // iterations > before * PAGES // iterations
+
+
+def _learning_rates(optimiser: Optimizer) -> dict[str, float]:
+    """The learning rate of each group that learns at a rate of its own, by the group's name."""
+    rates: dict[str, float] = {}
+    for group in optimiser.param_groups:
+        if group["lr"] not in rates.values():
+            rates[group.get("name", "all" if not rates else f"group {len(rates)}")] = float(group["lr"])
+    return rates
+
+
+def _finite(
+    losses_of: Callable[[int, Batch], Losses], step: int, batch: Batch, checkpoint: Path
+) -> tuple[Losses, dict[str, float]]:
+    """The losses of a step and their values, all finite; a loss may itself refuse others (the matching cost does)."""
     try:
         losses = losses_of(step, batch)
-        bad = not all(bool(torch.isfinite(value)) for value in losses.values())
-        values = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items()) if bad else ""
+        numbers = torch.stack([value.detach() for value in losses.values()]).tolist()  # waits for the device once
+        if all(map(math.isfinite, numbers)):
+            return losses, dict(zip(losses, numbers, strict=True))
+        said = ", ".join(f"{name} {number:.3g}" for name, number in zip(losses, numbers, strict=True))
     except NonFiniteLossError as error:
-        bad, values = True, error.message
-    if not bad:
-        return losses
+        said = error.message
     kept = "The last checkpoint is kept" if checkpoint.exists() else "No checkpoint was written yet"
     raise NonFiniteLossError(
-        f"The loss of step {step} is not finite ({values.rstrip('.')}). {kept}.",
+        f"The loss of step {step} is not finite ({said.rstrip('.')}). {kept}.",
         file=checkpoint,
         mend="Lower the learning rate, or set runtime.precision=32-true.",
     )
 
 
-def _step(training: Training, losses: Losses, fabric: Fabric, clip_norm: float) -> None:
+def _step(training: Training, losses: Losses, fabric: Fabric, clip_norm: float) -> Tensor:
+    """One step of the optimiser; returns the norm that the gradients had before they were clipped."""
     loss = torch.stack(list(losses.values())).sum()
     training.optimiser.zero_grad()
     fabric.backward(loss)
     if clip_norm > 0:
-        fabric.clip_gradients(training.model, training.optimiser, max_norm=clip_norm, error_if_nonfinite=False)
+        norm = fabric.clip_gradients(training.model, training.optimiser, max_norm=clip_norm, error_if_nonfinite=False)
+    else:
+        norm = get_total_norm([p.grad for p in training.model.parameters() if p.grad is not None])
     training.optimiser.step()
     training.schedule.step()
     training.step += 1
-
-
-class MetricsLog:
-    """Means of the losses, as lines of `metrics.jsonl` and as TensorBoard scalars.
-
-    Lines of steps that an interrupted run logged after its last checkpoint are dropped, so that every step stands once.
-    """
-
-    def __init__(self, folder: Path, first_step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to import, wanted only here
-
-        self.path = folder / "metrics.jsonl"
-        kept = []
-        if self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= first_step]
-        self.path.write_text("".join(kept), encoding="utf-8")
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step + 1)
-        self.sums: dict[str, Tensor] = {}
-        self.count, self.clock = 0, time.monotonic()
-
-    def add(self, losses: Losses) -> None:
-        """Adds one step's losses; nothing waits for a device here."""
-        for name, value in losses.items():
-            self.sums[name] = self.sums.get(name, torch.zeros((), device=value.device)) + value.detach()
-        self.count += 1
-
-    def write(self, step: int, learning_rate: float) -> dict[str, float]:
-        """Writes the means since the last line and returns them."""
-        means = {name: value.item() / self.count for name, value in self.sums.items()}
-        means["loss"] = sum(means.values())
-        seconds = (time.monotonic() - self.clock) / self.count
-        line = {"step": step, **means, "learning_rate": learning_rate, "seconds_per_step": seconds}
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        for name, figure in line.items():
-            if name != "step":
-                self.board.add_scalar(name, figure, step)
-        self.sums, self.count, self.clock = {}, 0, time.monotonic()
-        return means
-
-    def close(self) -> None:
-        """Closes the event file."""
-        self.board.close()
+    return norm

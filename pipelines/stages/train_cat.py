@@ -51,6 +51,7 @@ def execute(context: StageContext) -> None:
         fabric=fabric,
         folder=context.out,
         iterations=settings.iterations,
+        batch_size=settings.batch_images,
         clip_norm=settings.optimiser.clip_norm,
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,

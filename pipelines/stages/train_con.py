@@ -72,6 +72,7 @@ def execute(context: StageContext) -> None:
         fabric=fabric,
         folder=context.out,
         iterations=settings.iterations,
+        batch_size=settings.batch_size,
         clip_norm=rates.clip_norm,
         checkpoint_every=settings.checkpoint_every,
         log_every=settings.log_every,

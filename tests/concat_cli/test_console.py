@@ -2,7 +2,8 @@
 
 import pytest
 
-from concat_cli.console import PlainTask, RichReporter, show_error, table
+from concat_cli.console import RichReporter, out, show_error, table
+from concat_cli.plain_progress import PlainTask
 from pipelines.errors import ConcatError
 
 LONG = "/" + "folder/" * 30 + "file.json"
@@ -24,7 +25,7 @@ def test_a_quick_task_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_slow_task_prints_rate_time_left_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
-    task = PlainTask("train", total=8, done=2, unit="step", every=0.0)
+    task = PlainTask(out, "train", total=8, done=2, unit="step", every=0.0)
     task.start -= 4
     task.advance(2, loss=0.51234)
     task.start += 1

@@ -7,9 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from pipelines.progress import StepFigures
 from pipelines.recipe import load_recipe
 from pipelines.runner import Run, bring_up_to_date
 from pipelines.stages.chain import chain
@@ -38,6 +39,14 @@ class Deadly:
         self.say(f"{description} begins at {done} of {total} {unit}")
         self.task_now, self.done = description, done
         yield self
+
+    def training(
+        self, description: str, total: int, done: int, images_per_step: int
+    ) -> AbstractContextManager["Deadly"]:
+        return self.task(description, total, done, unit="step")
+
+    def step(self, figures: StepFigures) -> None:
+        self.advance()
 
     def advance(self, n: int = 1, **_: float) -> None:
         self.done += n
