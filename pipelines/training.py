@@ -178,12 +178,11 @@ def _page_due(step: int, checkpoint_every: int, iterations: int) -> bool:
 
 
 def _learning_rates(optimiser: Optimizer) -> dict[str, float]:
-    """The learning rate of each group that learns at a rate of its own, by the group's name."""
-    rates: dict[str, float] = {}
-    for group in optimiser.param_groups:
-        if group["lr"] not in rates.values():
-            rates[group.get("name", "all" if not rates else f"group {len(rates)}")] = float(group["lr"])
-    return rates
+    """The learning rate of `all`, or of the first group at each rate where parts learn at different ones."""
+    rates: dict[float, str] = {}
+    for number, group in enumerate(optimiser.param_groups):
+        rates.setdefault(float(group["lr"]), group.get("name", f"group {number}"))
+    return {name: rate for rate, name in rates.items()} if len(rates) > 1 else dict.fromkeys(["all"], *rates)
 
 
 def _finite(
