@@ -18,6 +18,7 @@ from concat_cli.commands import (
     export,
     micrococo,
     predict,
+    report,
     run,
     score,
     split_coco,
@@ -69,6 +70,7 @@ app.command("demo", rich_help_panel=RUNS)(demo.demo)
 app.command("predict", rich_help_panel=USE, epilog=predict.EXAMPLES)(predict.predict)
 app.command("export", rich_help_panel=USE)(export.export)
 app.command("teach", rich_help_panel=USE)(teach.teach)
+app.command("report", rich_help_panel=USE, epilog=report.EXAMPLES)(report.report)
 app.command("status", rich_help_panel=RUNS)(check.status)
 app.command("verify", rich_help_panel=RUNS)(check.verify)
 app.command("check-data", rich_help_panel=RESULTS)(check_data.check_data)

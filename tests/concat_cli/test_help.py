@@ -30,7 +30,19 @@ def test_concat_alone_lists_the_stages_in_order() -> None:
     text = _help()
     places = [text.index(f" {name} ") for name in STAGES]
     assert places == sorted(places)
-    others = ("split-data", "run", "demo", "status", "verify", "predict", "export", "teach", "check-data", "score")
+    others = (
+        "split-data",
+        "run",
+        "demo",
+        "status",
+        "verify",
+        "predict",
+        "export",
+        "teach",
+        "report",
+        "check-data",
+        "score",
+    )
     for name in (*others, "compare", "make-micrococo"):
         assert re.search(rf"│ {name} ", text)
 
