@@ -202,6 +202,7 @@ class ConSettings(Settings):
     cia: CiaSettings = CiaSettings()
     checkpoint_every: int = _cosmetic(500, "Steps between checkpoints (steps).", ge=1)
     log_every: int = _cosmetic(20, "Steps between lines of metrics.jsonl (steps).", ge=1)
+    panels: int = _cosmetic(4, "Training images drawn for TensorBoard at ten checkpoints; 0: none (images).", ge=0)
 
 
 class DumpSettings(Settings):

@@ -32,6 +32,7 @@ from pipelines.stages.judges.panoptic import PanopticJudge
 from pipelines.stages.judges.semantic import SemanticJudge
 from pipelines.stages.panels import write_panels
 from pipelines.stages.render import locations_of
+from pipelines.stages.score_board import write_board
 from pipelines.stages.text import given_rows, text_store
 from pipelines.vocabulary import Vocabulary, open_seen, open_unseen
 
@@ -221,6 +222,7 @@ def _write_results(
         judge.write_predictions(records, setting)
     if context.recipe.eval.panels:
         _write_panels(context, judge, data, vocabulary, records, written)
+    write_board(context.out, metrics, task, judge.figure, context.out / "panels.png")
     context.metrics |= {setting: _rank(scores[variant], judge.figure) for setting, variant in written.items()}
 
 

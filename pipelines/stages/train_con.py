@@ -29,6 +29,7 @@ from pipelines.segmentors.output import SegmentorOutput
 from pipelines.segmentors.parameters import parameter_groups
 from pipelines.stages.images import training_images
 from pipelines.stages.render import locations_of
+from pipelines.stages.training_panels import TrainingPanels
 from pipelines.training import Losses, Training, make_optimiser, train
 from pipelines.vocabulary import open_seen
 
@@ -65,6 +66,7 @@ def execute(context: StageContext) -> None:
         images = torch.stack([sample.image for sample in samples]).to(fabric.device)
         return losses(step, model(images), extractor, samples)
 
+    panels = TrainingPanels(model, extractor, data, seen, text, recipe) if settings.panels else None
     context.metrics |= train(
         training,
         _batches(data, recipe, training.step),
@@ -78,6 +80,7 @@ def execute(context: StageContext) -> None:
         log_every=settings.log_every,
         reporter=context.reporter,
         description=NAME,
+        draw_page=panels,
     )
     save_weights(context.out / "model.safetensors", extractor)
     context.device, context.effective_batch_size = str(fabric.device), settings.batch_size

@@ -1,0 +1,91 @@
+"""A page of training images as the extractor sees them now: image, ground truth, prediction among seen names."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipelines.data.labelled_images import LabelledImages
+from pipelines.extractor import Extractor
+from pipelines.forward import Extracted, extract
+from pipelines.inference.probabilities import class_probabilities
+from pipelines.overlay import Picture
+from pipelines.painting import Painting, paint
+from pipelines.panels import panel_page
+from pipelines.recipe import Recipe
+from pipelines.seeding import derive_seed
+from pipelines.stages.panels import truth_overlay
+from pipelines.vocabulary import Vocabulary
+
+
+class TrainingPanels:
+    """The same few training images at every call, chosen by the seed.
+
+    Args:
+        model: what maps images to queries and masks: `extractor`, or what fabric made of it.
+        seen: the names that training knows; no others are predicted.
+        text: their embeddings, N×C.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        extractor: Extractor,
+        data: LabelledImages,
+        seen: Vocabulary,
+        text: Tensor,
+        recipe: Recipe,
+    ) -> None:
+        self.model, self.extractor, self.data, self.seen, self.text = model, extractor, data, seen, text
+        self.recipe, self.painting = recipe, Painting(recipe.task, recipe.eval)
+        draws = torch.Generator().manual_seed(derive_seed(recipe.seed, "train-con", "panels"))
+        self.indices = torch.randperm(len(data), generator=draws)[: recipe.con.panels].tolist()
+
+    def __call__(self) -> NDArray[np.uint8]:
+        """The page, H×W×3; random state and modules stay as they are."""
+        with _evaluating(self.model), torch.random.fork_rng():
+            found = extract(
+                self.model, self.data, self.indices, input=self.recipe.con.input, batch_size=1, device=self.text.device
+            )
+            rows = [
+                (self.data.file_name(index), self._row(index, extracted))
+                for index, extracted in zip(self.indices, found, strict=True)
+            ]
+        return np.asarray(panel_page(rows))
+
+    def _row(self, index: int, extracted: Extracted) -> list[tuple[str, Picture]]:
+        pixels = extracted.sample.image.permute(1, 2, 0).numpy()
+        prediction = paint(
+            self.painting,
+            self._probabilities(extracted.queries),
+            extracted.mask_logits,
+            extracted.padding,
+            pixels=pixels,
+            vocabulary=self.seen,
+        )
+        truth = truth_overlay(self.data, index, self.seen)
+        return [("image", pixels), ("ground truth", truth), ("prediction", np.asarray(prediction.overlay()))]
+
+    @torch.no_grad()
+    def _probabilities(self, queries: Tensor) -> Tensor:
+        """P of every query among the seen names, K×N; with a softmax, ∅ competes and is then left out."""
+        head = self.extractor.head
+        _, logits = head(queries, self.text)
+        if self.recipe.con.matching.classification == "softmax":
+            return head.classifier.with_no_object(logits).softmax(-1)[..., :-1]
+        return class_probabilities(logits, torch.zeros(len(self.seen), dtype=torch.bool, device=logits.device), 0.0)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards each module is in its own mode again, frozen ones too."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
