@@ -12,8 +12,8 @@ from concat_cli.console import out, table
 if TYPE_CHECKING:
     from pipelines.data.check import CategoryCount, DataReport
     from pipelines.data.findings import Finding
-    from pipelines.recipe import Task
     from pipelines.stages.check import CheckedList
+    from pipelines.terms import Task
 
 SEGMENTS = {"panoptic": "segments", "instance": "instances"}
 SHOWN = 5  # files of a finding; --json has more

@@ -1,13 +1,12 @@
 """From the options of split-coco and split-data to the first stage of a run."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from concat_cli.runs import bring_up_to_date, open_run
-
-Protocol = Literal["zps", "zss"]
+from pipelines.terms import Protocol
 
 _Folder = typer.Option
 Images = Annotated[Path | None, _Folder("--images", help="Folder or zip of training images.")]

@@ -1,26 +1,16 @@
 """The final table of eval."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from concat_cli.console import out, table
 from pipelines.files import read_json
+from pipelines.terms import MAIN_FIGURE, Task
 
 GROUPS = ("all", "things", "stuff", "seen", "unseen", "harmonic")
 
 
-class Headline(NamedTuple):
-    """The figure a task is ranked by."""
-
-    figure: str
-    title: str
-
-
-HEADLINES = {
-    "panoptic": Headline("pq", "Panoptic quality"),
-    "semantic": Headline("miou", "Mean IoU"),
-    "instance": Headline("mask_ap50", "Mask AP at IoU 0.5"),
-}
+TITLES: dict[Task, str] = {"panoptic": "Panoptic quality", "semantic": "Mean IoU", "instance": "Mask AP at IoU 0.5"}
 
 
 def show_scores(folder: Path) -> None:
@@ -30,7 +20,7 @@ def show_scores(folder: Path) -> None:
         folder: what the evaluation left, `RUN/eval`.
     """
     metrics = read_json(folder / "metrics.json")
-    headline, chosen = HEADLINES[metrics["task"]], f"{metrics['increment']:g}"
+    chosen = f"{metrics['increment']:g}"
     sweep = dict(
         sorted({**metrics["inductive_sweep"], chosen: metrics["inductive"]}.items(), key=lambda x: float(x[0]))
     )
@@ -49,7 +39,7 @@ def show_scores(folder: Path) -> None:
     if metrics["novel_only"]:
         notes.append("novel-only: unseen names alone compete, on unseen segments alone.")
     notes.append(f"Counted: {_counted(metrics['inductive'][metrics['task']])}, in {metrics['images']} images.")
-    table(f"{headline.title}, %: {metrics['candidates']}", ["setting", *GROUPS], rows)
+    table(f"{TITLES[metrics['task']]}, %: {metrics['candidates']}", ["setting", *GROUPS], rows)
     out.print(f"[dim]{' '.join(notes)}[/]")
     out.print(
         f"Pictures      {folder / 'panels.png'}\nPer category  {folder / 'categories.csv'}\n"
@@ -58,8 +48,8 @@ def show_scores(folder: Path) -> None:
     )
 
 
-def _row(title: str, score: dict[str, Any], task: str) -> list[str]:
-    figures = [score[task].get(group, {}).get(HEADLINES[task].figure) for group in GROUPS]
+def _row(title: str, score: dict[str, Any], task: Task) -> list[str]:
+    figures = [score[task].get(group, {}).get(MAIN_FIGURE[task]) for group in GROUPS]
     return [title, *("–" if figure is None else f"{figure:.1f}" for figure in figures)]
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.files import read_json
 from pipelines.published import PublishedResult, find_published
-from pipelines.scoring.scores import CANDIDATES, Candidates, Figures, Scores, Task
+from pipelines.scoring.scores import CANDIDATES, Figures, Scores
+from pipelines.terms import MAIN_FIGURE, Candidates, Task
 
-MAIN_FIGURE: Final[Mapping[Task, str]] = {"panoptic": "pq", "semantic": "miou", "instance": "mask_ap50"}
 GENERALISED: Final = ("seen", "unseen", "harmonic")  # read together or not at all
 GROUPS: Final = (*GENERALISED, "all", "things", "stuff")
 SETTINGS: Final = ("inductive", "transductive", "transductive_best")

@@ -9,12 +9,11 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from pipelines.inference.instance import PredictedInstance, Rle, instances
+from pipelines.inference.instance import DRAWN_FROM, PredictedInstance, Rle, instances
 from pipelines.inference.masks import Padding
 from pipelines.inference.panoptic import panoptic
 from pipelines.inference.semantic import semantic_variants
 from pipelines.predictions import (
-    SHOWN_FROM,
     Instance,
     InstanceResult,
     PanopticResult,
@@ -23,7 +22,8 @@ from pipelines.predictions import (
     SemanticResult,
     boxes_of,
 )
-from pipelines.recipe import EvalSettings, Task
+from pipelines.recipe import EvalSettings
+from pipelines.terms import Task
 from pipelines.vocabulary import Vocabulary
 
 Size = tuple[int, int]
@@ -110,7 +110,7 @@ def _instances(
             x, y, width, height = (int(side) for side in coco_mask.toBbox(rle).tolist())
             category, area = vocabulary.categories[instance.label], int(coco_mask.area(rle))
             kept.append(Instance(category, instance.score, rle, area, (x, y, width, height)))
-    return InstanceResult(pixels, vocabulary, tuple(kept), SHOWN_FROM if threshold is None else threshold)
+    return InstanceResult(pixels, vocabulary, tuple(kept), DRAWN_FROM if threshold is None else threshold)
 
 
 def _limited(size: Size, longest: int | None) -> Size:

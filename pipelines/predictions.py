@@ -10,12 +10,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from scipy.ndimage import find_objects
 
-from pipelines.inference.instance import Rle
+from pipelines.inference.instance import DRAWN_FROM, Rle
 from pipelines.overlay import PANEL_SIDE, LabelledSegment, overlay
 from pipelines.vocabulary import Category, Vocabulary
 
-SHOWN_FROM: Final = 0.3
-"""Score from which instances are shown, if no threshold is given: of the hundred best most are guesses."""
 _SIDES: Final = (PANEL_SIDE, 1024)
 
 Box = tuple[int, int, int, int]
@@ -143,7 +141,7 @@ class InstanceResult:
     pixels: NDArray[np.uint8]
     vocabulary: Vocabulary
     instances: tuple[Instance, ...]
-    shown_from: float = SHOWN_FROM
+    shown_from: float = DRAWN_FROM
 
     @property
     def shown(self) -> list[Instance]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.terms import Candidates, Protocol, Setting, Task
 
 SHIPPED: Final = Path(__file__).parent / "published_tables"
 
@@ -41,15 +42,15 @@ class PublishedResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)+$")]
-    task: Literal["panoptic", "semantic", "instance"]
+    task: Task
     method: str = Field(min_length=1)
     backbone: str = ""
-    setting: Literal["inductive", "transductive"] | None = None
+    setting: Setting | None = None
     data_set: str = Field(min_length=1)
     vocabulary: str = ""
     split: str = ""
-    protocol: Literal["zps", "zss"] | None = None
-    candidates: Literal["generalised", "novel-only"]
+    protocol: Protocol | None = None
+    candidates: Candidates
     trained_on: str = ""
     embedding: Literal["", "clip", "word2vec"] = ""
     figures: dict[Group, dict[Figure, Percent]] = Field(min_length=1)

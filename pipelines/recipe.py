@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipelines.errors import ConcatError
 from pipelines.files import write_text
+from pipelines.terms import Protocol, Task
 
 SHIPPED = Path(__file__).parent / "recipes"
-Task = Literal["panoptic", "semantic", "instance"]
 
 
 def _setting(default: Any, meaning: str, **limits: Any) -> Any:
@@ -73,7 +73,7 @@ class DataSettings(Settings):
     vocabulary: str = _setting("coco_panoptic", "Shipped vocabulary or path of one's own (.toml, .json).")
     unseen: tuple[str, ...] = _setting((), "Names of the unseen categories; empty: the vocabulary's own split.")
     ignored: tuple[int, ...] = _setting((0, 255), "Values of label maps that mean nothing, unless they are categories.")
-    protocol: Literal["zps", "zss"] = _setting(
+    protocol: Protocol = _setting(
         "zps", "zps drops training images with unseen pixels; zss keeps them and ignores those pixels."
     )
     micrococo: MicrococoSettings = MicrococoSettings()

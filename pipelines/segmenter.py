@@ -6,7 +6,7 @@ Segmenter.load("runs/zps").predict("street.jpg", "cow; cattle, giraffe, road [st
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,17 +20,15 @@ from pipelines.data.transforms import test_transform
 from pipelines.devices import choose_device
 from pipelines.errors import ConcatError
 from pipelines.inference.masks import Padding
-from pipelines.inference.probabilities import class_probabilities
+from pipelines.inference.probabilities import query_probabilities
 from pipelines.painting import Painting, paint
 from pipelines.predictions import Prediction
 from pipelines.projector import ProjectionHead
-from pipelines.recipe import Task
+from pipelines.terms import Setting, Task
 from pipelines.trained import TrainedModel
 from pipelines.trained_run import read_run
 from pipelines.typed_names import vocabulary_of
 from pipelines.vocabulary import Vocabulary
-
-Setting = Literal["inductive", "transductive"]
 
 
 def read_model(source: Path, cache: Path | None = None) -> TrainedModel:
@@ -209,13 +207,15 @@ class Segmenter:
         return predictions
 
     def _probabilities(self, queries: Tensor, question: "_Question") -> Tensor:
-        """P of every query, K×N; with a softmax, ∅ competes and is then left out."""
-        unseen = torch.tensor([category.unseen for category in question.vocabulary.categories], device=self.device)
-        _, logits = question.head(queries, question.text)
-        if self.model.recipe.con.matching.classification == "focal":
-            return class_probabilities(logits, unseen, question.increment)
-        with_none = question.head.classifier.with_no_object(logits + question.increment * unseen)
-        return with_none.softmax(-1)[..., :-1]
+        """P of every query, K×N."""
+        return query_probabilities(
+            question.head,
+            queries,
+            question.text,
+            torch.tensor([category.unseen for category in question.vocabulary.categories], device=self.device),
+            increment=question.increment,
+            softmax=self.model.recipe.con.matching.classification == "softmax",
+        )
 
 
 @dataclass(frozen=True)

@@ -109,8 +109,9 @@ def _said(entry: "Entry") -> str:
 
 def _list(names: list[str], json_output: bool) -> None:
     """The published results, table by table."""
-    from pipelines.compare import GROUPS, MAIN_FIGURE, published_entry
+    from pipelines.compare import GROUPS, published_entry
     from pipelines.published import find_published, published_results
+    from pipelines.terms import MAIN_FIGURE
 
     results = [result for name in names for result in find_published(name)] if names else published_results()
     if json_output:

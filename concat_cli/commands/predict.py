@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -17,6 +17,7 @@ from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Json
 from pipelines.errors import ConcatError
 from pipelines.progress import SilentReporter
+from pipelines.terms import Setting, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +62,7 @@ def predict(
         ),
     ] = None,
     task: Annotated[
-        Literal["panoptic", "semantic", "instance"] | None,
+        Task | None,
         typer.Option(help="What to predict.", show_default="the run's"),
     ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Where predictions go.", file_okay=False)] = Path("predictions"),
@@ -77,7 +78,7 @@ def predict(
         ),
     ] = None,
     setting: Annotated[
-        Literal["inductive", "transductive"] | None,
+        Setting | None,
         typer.Option(help="Projector of train-con, or the finetuned one.", show_default="finetuned, if there is one"),
     ] = None,
     max_side: Annotated[

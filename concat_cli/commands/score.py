@@ -11,7 +11,7 @@ from concat_cli.errors import guarded
 from concat_cli.options import Debug
 from pipelines.errors import ConcatError
 from pipelines.progress import SilentReporter
-from pipelines.scoring.scores import Candidates, Task
+from pipelines.terms import Candidates, Task
 from pipelines.vocabulary import Vocabulary, load_vocabulary
 
 EXAMPLES = """[bold]Examples[/]

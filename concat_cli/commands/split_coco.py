@@ -19,7 +19,7 @@ from concat_cli.preparation import (
     prepare,
     vocabulary_name,
 )
-from pipelines.recipe import Task
+from pipelines.terms import Task
 
 RECIPES: dict[Task, str] = {"panoptic": "concat_zps", "semantic": "concat_zss", "instance": "concat_gzsi"}
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.data.archives import exists
+from pipelines.data.panoptic_png import png_folder
 from pipelines.errors import ConcatError
-from pipelines.recipe import DataSettings, MicrococoSettings, Task
+from pipelines.recipe import DataSettings, MicrococoSettings
+from pipelines.terms import Task
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def location(
     if annotations is None:
         raise ConcatError("The json of the images is not given.", file=images, mend="Give it with --annotations.")
     annotations = _inside(annotations, images)
-    return Location(images, annotations, _png_folder(annotations) if task == "panoptic" else None)
+    return Location(images, annotations, png_folder(annotations) if task == "panoptic" else None)
 
 
 def _inside(annotations: Path, images: Path) -> Path:
@@ -121,12 +123,6 @@ def _inside(annotations: Path, images: Path) -> Path:
     if annotations.suffix != ".zip":
         return annotations
     return annotations / "annotations" / f"panoptic_{images.stem}.json"
-
-
-def _png_folder(annotations: Path) -> Path:
-    """The folder of panoptic PNGs beside a json, or its zip where it was not unpacked."""
-    folder, archive = annotations.with_suffix(""), annotations.with_suffix(".zip")
-    return archive if not exists(folder) and exists(archive) else folder
 
 
 def _val2017(task: Task, train: Location) -> Location | None:

@@ -6,12 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipelines.data.archives import exists
 from pipelines.data.picture import open_picture
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.files import atomic_path
 from pipelines.metrics.segment_runs import SegmentRuns, runs_of
 
 MAX_ID = 2**24 - 1
+
+
+def png_folder(annotations: Path) -> Path:
+    """The folder of panoptic PNGs beside a json and named like it, or its zip where it was not unpacked."""
+    folder, archive = annotations.with_suffix(""), annotations.with_suffix(".zip")
+    return archive if not exists(folder) and exists(archive) else folder
 
 
 def read_panoptic_png(path: Path) -> NDArray[np.int32]:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from pipelines.data.coco_panoptic import CategoryId, category_entries, check_ids
 from pipelines.data.json_spans import ListedImage, Spans, decode_each, read_images, read_spans, write_spans
-from pipelines.data.split_result import CategoryTotals, Protocol, Segments, SplitResult, choose, summarise, totals
+from pipelines.data.split_result import CategoryTotals, Segments, SplitResult, choose, summarise, totals
 from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.terms import Protocol
 from pipelines.vocabulary import Vocabulary
 
 

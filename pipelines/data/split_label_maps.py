@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pipelines.data.coco_panoptic import Annotation, ImageInfo, SegmentInfo, category_entries
 from pipelines.data.json_spans import write_spans
 from pipelines.data.label_map_counts import LabelMapTotals
-from pipelines.data.split_result import CategoryTotals, Protocol, SplitResult, choose, summarise, totals
+from pipelines.data.split_result import CategoryTotals, SplitResult, choose, summarise, totals
+from pipelines.terms import Protocol
 from pipelines.vocabulary import Vocabulary
 
 

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import ConcatError
+from pipelines.terms import Protocol
 from pipelines.vocabulary import Vocabulary
 
-Protocol = Literal["zps", "zss"]
 """zps: an image with one unseen pixel is dropped. zss: images stay, but their unseen segments are not listed."""
 
 

@@ -19,6 +19,8 @@ from torch import Tensor
 from pipelines.inference.masks import Padding, resize_masks
 
 MASK_THRESHOLD = 0.5
+DRAWN_FROM = 0.3
+"""Score from which an instance is drawn: of the hundred that are predicted most are guesses."""
 
 
 class Rle(TypedDict):

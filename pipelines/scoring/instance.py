@@ -12,7 +12,8 @@ from pipelines.data.archives import read_bytes
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.metrics.instance_ap import InstanceFigures, evaluate_instances, summarise_instances
 from pipelines.metrics.instance_input import Kind, checked_images, checked_truth
-from pipelines.scoring.scores import Candidates, Figures, Scores, candidates_of, state_scores
+from pipelines.scoring.scores import Figures, Scores, candidates_of, state_scores
+from pipelines.terms import Candidates
 from pipelines.vocabulary import Category, Vocabulary
 
 Json = dict[str, Any]

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from pipelines.data.archives import Files, open_files
 from pipelines.data.coco_panoptic import decode_json, not_panoptic, read_panoptic
-from pipelines.data.panoptic_png import decode_panoptic_runs
+from pipelines.data.panoptic_png import decode_panoptic_runs, png_folder
 from pipelines.errors import ConcatError
 from pipelines.metrics.groups import category_groups
 from pipelines.metrics.panoptic_quality import (
@@ -24,7 +24,8 @@ from pipelines.metrics.segment_runs import SegmentRuns
 from pipelines.progress import Reporter
 from pipelines.scoring.images import over_images, refuse_missing
 from pipelines.scoring.panoptic_pairs import Pair, pair_images, read_predictions
-from pipelines.scoring.scores import Candidates, Figures, Scores, candidates_of, state_scores
+from pipelines.scoring.scores import Figures, Scores, candidates_of, state_scores
+from pipelines.terms import Candidates
 from pipelines.vocabulary import Category, Vocabulary
 
 
@@ -78,8 +79,8 @@ def score_panoptic(
     refuse_missing(missing, len(pairs), allow_missing, predictions)
     score = partial(
         _score_pair,
-        truth_files=open_files(truth_png or _png_beside(truth)),
-        predicted_files=open_files(predictions_png or _png_beside(predictions)),
+        truth_files=open_files(truth_png or png_folder(truth)),
+        predicted_files=open_files(predictions_png or png_folder(predictions)),
         categories=frozenset(vocabulary.ids),
     )
     counts = total(over_images(score, pairs, workers=workers, reporter=reporter))
@@ -105,13 +106,6 @@ def _score_pair(pair: Pair, *, truth_files: Files, predicted_files: Files, categ
 
 def _read_png(files: Files, name: str) -> SegmentRuns:
     return decode_panoptic_runs(files.read(name, "Panoptic PNG"), files.path / name)
-
-
-def _png_beside(annotations: Path) -> Path:
-    """The folder of PNGs beside a json, or its zip where it was not unpacked."""
-    folder, archive = annotations.with_suffix(""), annotations.with_suffix(".zip")
-    packed = not folder.is_dir() and archive.name in open_files(annotations.parent)
-    return archive if packed else folder
 
 
 def _vocabulary_of(truth: Path) -> Vocabulary:

@@ -11,7 +11,8 @@ from pipelines.data.file_names import check_name
 from pipelines.data.panoptic_png import MAX_ID
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.metrics.panoptic_quality import VOID, PredictedSegment, TruthSegment
-from pipelines.scoring.scores import Candidates, candidates_of
+from pipelines.scoring.scores import candidates_of
+from pipelines.terms import Candidates
 from pipelines.vocabulary import Vocabulary
 
 

@@ -3,16 +3,15 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.errors import ConcatError
 from pipelines.metrics.groups import Summary
+from pipelines.terms import Candidates, Task
 from pipelines.vocabulary import Vocabulary
 
-Task = Literal["panoptic", "semantic", "instance"]
-Candidates = Literal["generalised", "novel-only"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Figures = dict[str, Finite | int | None]
 

@@ -23,7 +23,8 @@ from pipelines.metrics.semantic_iou import (
 )
 from pipelines.progress import Reporter
 from pipelines.scoring.images import over_images, refuse_missing
-from pipelines.scoring.scores import Candidates, Figures, Scores, candidates_of, state_scores
+from pipelines.scoring.scores import Figures, Scores, candidates_of, state_scores
+from pipelines.terms import Candidates
 from pipelines.vocabulary import Vocabulary
 
 VALUES: Final = 2**16  # a grey PNG has at most 16 bits

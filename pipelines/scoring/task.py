@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipelines.data.archives import read_bytes
-from pipelines.scoring.scores import Task
+from pipelines.terms import Task
 
 
 def task_of(truth: Path) -> Task:

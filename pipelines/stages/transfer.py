@@ -16,12 +16,13 @@ from pipelines.data.locations import Location
 from pipelines.devices import make_fabric
 from pipelines.errors import ConcatError
 from pipelines.files import atomic_path
-from pipelines.recipe import Recipe, Task
+from pipelines.recipe import Recipe
 from pipelines.runner import Stage, StageContext
 from pipelines.stages import evaluate
 from pipelines.stages.images import labelled_images
 from pipelines.stages.lists import write_validation_list
 from pipelines.stages.text import text_store
+from pipelines.terms import Task
 from pipelines.vocabulary import SHIPPED, Vocabulary, load_vocabulary, open_seen
 
 

@@ -11,16 +11,15 @@ from pycocotools import mask as coco_mask
 from pipelines.data.labelled_images import LabelledImages
 from pipelines.files import read_json, write_json
 from pipelines.forward import Extracted
-from pipelines.inference.instance import PredictedInstance, instance_variants
+from pipelines.inference.instance import DRAWN_FROM, PredictedInstance, instance_variants
 from pipelines.metrics.instance_ap import evaluate_instances
 from pipelines.recipe import EvalSettings
 from pipelines.scoring.instance import instance_scores
-from pipelines.scoring.scores import Candidates, Scores
+from pipelines.scoring.scores import Scores
 from pipelines.stages.judges.judge import Answer, Drawing, Record
+from pipelines.terms import Candidates
 from pipelines.vocabulary import Vocabulary
 
-DRAWN_FROM = 0.3
-"""Score from which an instance is drawn; of the hundred that are scored most are guesses."""
 _MASKS, _FOUND, _IMAGE = "masks", "found", "image_id"
 
 
@@ -29,8 +28,6 @@ class InstanceJudge:
 
     A record holds each mask once, and for every answer rows (mask, label, score).
     """
-
-    figure = "mask_ap50"
 
     def __init__(
         self, data: LabelledImages, vocabulary: Vocabulary, settings: EvalSettings, out: Path, truth: Path

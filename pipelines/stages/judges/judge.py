@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipelines.forward import Extracted
-from pipelines.scoring.scores import Candidates, Scores
+from pipelines.scoring.scores import Scores
+from pipelines.terms import Candidates
 
 Record = dict[str, Any]
 
@@ -41,9 +42,6 @@ class Drawing:
 
 class Judge(Protocol):
     """Predicts and scores one task. A record is a value of JSON, so that an interrupted evaluation can go on."""
-
-    figure: str
-    """The score by which results are ranked."""
 
     def record(
         self, extracted: Extracted, index: int, answers: Mapping[str, Answer], written: Mapping[str, str]

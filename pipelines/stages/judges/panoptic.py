@@ -18,15 +18,14 @@ from pipelines.metrics.panoptic_quality import VOID, ImageScore, PredictedSegmen
 from pipelines.metrics.segment_runs import SegmentRuns, runs_of
 from pipelines.recipe import EvalSettings
 from pipelines.scoring.panoptic import panoptic_scores
-from pipelines.scoring.scores import Candidates, Scores
+from pipelines.scoring.scores import Scores
 from pipelines.stages.judges.judge import ANNOTATIONS, SCORES, Answer, Drawing, Record, png_name
+from pipelines.terms import Candidates
 from pipelines.vocabulary import Vocabulary
 
 
 class PanopticJudge:
     """The `Judge` of the panoptic task."""
-
-    figure = "pq"
 
     def __init__(self, data: LabelledImages, vocabulary: Vocabulary, settings: EvalSettings, out: Path) -> None:
         self.data, self.vocabulary, self.settings, self.out = data, vocabulary, settings, out

@@ -12,16 +12,15 @@ from pipelines.data.labelled_images import LabelledImages
 from pipelines.forward import Extracted
 from pipelines.inference.semantic import semantic_variants
 from pipelines.metrics.semantic_iou import IGNORED, confusion
-from pipelines.scoring.scores import Candidates, Scores
+from pipelines.scoring.scores import Scores
 from pipelines.scoring.semantic import semantic_scores
 from pipelines.stages.judges.judge import SCORES, Answer, Drawing, Record, png_name
+from pipelines.terms import Candidates
 from pipelines.vocabulary import Vocabulary
 
 
 class SemanticJudge:
     """The `Judge` of the semantic task."""
-
-    figure = "miou"
 
     def __init__(self, data: LabelledImages, vocabulary: Vocabulary, out: Path) -> None:
         self.data, self.vocabulary, self.out = data, vocabulary, out
