@@ -75,7 +75,8 @@ class RichReporter:
             TextColumn("{task.fields[figures]}"),
         )
         with Progress(*columns, console=out) as progress:
-            identity = progress.add_task(description, total=total, completed=done, unit=unit, figures="")
+            identity = progress.add_task(description, total=total, unit=unit, figures="")
+            progress.update(identity, completed=done)  # which also sees that nothing is left to do
             yield LiveTask(progress, identity)
 
     @contextmanager

@@ -53,7 +53,8 @@ class TrainingPanel:
             auto_refresh=False,
             expand=True,
         )
-        self.identity = self.bar.add_task(description, total=total, completed=done)
+        self.identity = self.bar.add_task(description, total=total)
+        self.bar.update(self.identity, completed=done)  # which also sees that nothing is left to do
 
     def step(self, figures: StepFigures) -> None:
         """Takes in one step; it is drawn when the terminal is next refreshed."""
@@ -69,11 +70,11 @@ class TrainingPanel:
         return Panel(body, title=f"[bold]{self.description}[/]", title_align="left", box=box.ROUNDED, width=width)
 
     def _rates(self, speed: float | None) -> Text:
-        parts = [f"{self.images_per_step * speed:.1f} img/s", f"{speed:.2f} steps/s"] if speed else []
+        parts = [f"{_short(self.images_per_step * speed)} img/s", f"{_short(speed)} steps/s"] if speed else []
         if self.trace.now:
             parts += [f"learning rate {self.trace.learning_rate:.2e}"]
             parts += [f"peak memory {memory_text(self.trace.peak_memory)}"]
-        return Text("  ·  ".join(parts), style="cyan")
+        return Text(" · ".join(parts), style="cyan")
 
     def _losses(self) -> Table:
         """A row for the total, with its course, and for each loss."""
@@ -85,5 +86,9 @@ class TrainingPanel:
         for name, value in trace.now.items():
             course = Course(trace.course) if name == TOTAL else ""
             style = "bold" if name == TOTAL else ""
-            sheet.add_row(name, f"{value:.4g}", f"{trace.smoothed[name]:.4g}", course, style=style)
+            sheet.add_row(name, f"{value:#.4g}", f"{trace.smoothed[name]:#.4g}", course, style=style)
         return sheet
+
+
+def _short(rate: float) -> str:
+    return f"{rate:.1f}" if rate < 100 else f"{rate:.0f}"
