@@ -5,13 +5,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+from pipelines.clip.context import check_context
+from pipelines.clip.encoder import load_clip
 from pipelines.errors import ConcatError
 from pipelines.files import remove, replace_folder
 from pipelines.recipe import Recipe, write_recipe
 from pipelines.runner import Run, output_path
 from pipelines.stages import dump_queries, precompute, render, split, train_cat, train_con
 from pipelines.taught import taught_vocabulary
-from pipelines.vocabulary import open_seen, open_unseen
+from pipelines.vocabulary import Vocabulary, open_seen, open_unseen
 
 BEFORE = (render.STAGE, split.STAGE, precompute.STAGE, train_con.STAGE, dump_queries.STAGE, train_cat.STAGE)
 """The stages that a taught run shares with the one it comes from."""
@@ -61,13 +65,16 @@ def check_names(run: Run, recipe: Recipe) -> None:
     seen = open_seen(output_path(run, split.STAGE, "seen.json"))
     unseen = open_unseen(output_path(run, split.STAGE, "unseen.json"), stage="finetune")
     taught = taught_vocabulary(recipe.finetune, seen, unseen)
-    new = [name for name in taught.names if name not in unseen.names]
-    if new and recipe.clip.text_embeddings:
+    new = Vocabulary(name=taught.name, categories=tuple(c for c in taught.categories if c.id not in unseen.ids))
+    if not new.categories:
+        return
+    if recipe.clip.text_embeddings:
         raise ConcatError(
-            f"This run was made from given text embeddings, so {new[0]!r} cannot be embedded and taught.",
+            f"This run was made from given text embeddings, so {new.names[0]!r} cannot be embedded and taught.",
             file=recipe.clip.text_embeddings,
             mend="Make a run with a text encoder (clip.model, clip.pretrained).",
         )
+    check_context(load_clip(recipe.clip, torch.device("cpu")), new, recipe.clip.prompts)
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipelines.clip.context import check_context
 from pipelines.clip.encoder import load_clip
 from pipelines.clip.text import embed_names, open_text, text_store_path, write_text
 from pipelines.errors import ConcatError, CorruptFileError
@@ -26,6 +27,7 @@ def text_store(context: StageContext, vocabulary: Vocabulary, given: Path | None
         path = text_store_path(folder, vocabulary, source=sha256(given))
         return _made(path, context, vocabulary, lambda: torch.from_numpy(np.load(given)))
     clip = load_clip(context.recipe.clip, device)
+    check_context(clip, vocabulary, prompts)
     path = text_store_path(folder, vocabulary, source=clip.fingerprint, prompts=prompts)
     return _made(path, context, vocabulary, lambda: embed_names(clip, vocabulary, prompts, context.reporter))
 
