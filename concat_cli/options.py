@@ -21,9 +21,9 @@ Cache = Annotated[
     Path | None,
     typer.Option(
         "--cache",
-        help="Where CLIP stores, query dumps and rendered scenes are kept.",
+        help="Where CLIP stores, query dumps and rendered scenes are kept; a run remembers it.",
         envvar="CONCAT_CACHE",
-        show_default="./cache",
+        show_default="the run's, else ./cache",
         file_okay=False,
     ),
 ]

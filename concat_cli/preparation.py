@@ -1,11 +1,12 @@
 """From the options of split-coco and split-data to the first stage of a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from concat_cli.runs import bring_up_to_date, open_run
+from concat_cli.runs import bring_up_to_date, open_run, quoted
 from pipelines.terms import Protocol
 
 _Folder = typer.Option
@@ -52,8 +53,7 @@ def prepare(
     run: Path,
     *,
     begin: str | None,
-    paths: dict[str, Path | None],
-    words: dict[str, str | None],
+    given: Mapping[str, Path | str | None],
     unseen: str | None,
     ignored: tuple[int, ...] | None = None,
     settings: list[str] | None,
@@ -66,13 +66,11 @@ def prepare(
 
     Args:
         begin: recipe to begin with; None: the run's own.
-        paths: setting → file or folder, made absolute; None leaves the recipe's.
-        words: setting → value; None leaves the recipe's.
+        given: setting → file, folder or word; None leaves the recipe's.
         unseen: names, comma-separated.
         settings: what the user sets besides, which wins.
     """
-    assignments = [f"{key}={quoted(path.resolve())}" for key, path in paths.items() if path is not None]
-    assignments += [f"{key}={quoted(word)}" for key, word in words.items() if word is not None]
+    assignments = [f"{key}={quoted(value)}" for key, value in given.items() if value is not None]
     if unseen is not None:
         names = ", ".join(quoted(name.strip()) for name in unseen.split(",") if name.strip())
         assignments.append(f"data.unseen=[{names}]")
@@ -82,14 +80,3 @@ def prepare(
         run, cache=cache, recipe=begin, settings=assignments + list(settings or []), seed=seed, device=device
     )
     bring_up_to_date(opened, "split-coco", force=force)
-
-
-def vocabulary_name(name_or_path: str) -> str:
-    """A shipped name as it stands, a path made absolute."""
-    return str(Path(name_or_path).resolve()) if Path(name_or_path).suffix else name_or_path
-
-
-def quoted(value: object) -> str:
-    """A TOML string."""
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from concat_cli.console import RichReporter
 from concat_cli.errors import command_line
 from pipelines.errors import ConcatError
-from pipelines.recipe import Recipe, load_recipe, override, write_recipe
+from pipelines.recipe import load_recipe, override
+from pipelines.recipe_paths import with_absolute_paths
 from pipelines.vocabulary import choose_vocabulary
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def open_run(
     seed: int | None = None,
     device: str | None = None,
 ) -> Run:
-    """The run in `folder`, with its `recipe.toml` written anew if options changed it.
+    """The run in `folder`; what options change of its recipe is kept once a stage is brought up to date.
 
     Args:
         recipe: name or path of a recipe to begin with; None: the run's own `recipe.toml`.
@@ -44,26 +45,20 @@ def open_run(
         )
     overrides = list(settings or [])
     overrides += [f"seed={seed}"] if seed is not None else []
-    overrides += [f'runtime.device="{device}"'] if device is not None else []
+    overrides += [f"runtime.device={quoted(device)}"] if device is not None else []
+    overrides += [f"runtime.cache={quoted(cache)}"] if cache is not None else []
     resolved = load_recipe(recipe, tuple(overrides)) if recipe else override(load_recipe(str(path)), tuple(overrides))
+    resolved = with_absolute_paths(resolved)
     choose_vocabulary(resolved.data.vocabulary, resolved.data.unseen)  # so that no recipe is kept that cannot run
-    keep(folder, resolved)
     from pipelines.runner import Run
 
     return Run(
         folder=folder,
         recipe=resolved,
-        cache=(cache or Path("cache")).resolve(),
+        cache=Path(resolved.runtime.cache or "cache").resolve(),
         reporter=RichReporter(),
         command=command_line(),
     )
-
-
-def keep(folder: Path, recipe: Recipe) -> None:
-    """Writes `recipe.toml` if it differs from what stands there."""
-    path = folder / "recipe.toml"
-    if not path.exists() or load_recipe(str(path)) != recipe:
-        write_recipe(path, recipe)
 
 
 def bring_up_to_date(run: Run, target: str, *, force: bool = False, extra: Stage | None = None) -> None:
@@ -74,3 +69,9 @@ def bring_up_to_date(run: Run, target: str, *, force: bool = False, extra: Stage
     stages = chain(run.recipe) + ([extra] if extra else [])
     if not execute(run, stages, target, force=force):
         run.reporter.say(f"{target} is fresh; nothing to do (--force runs it again)")
+
+
+def quoted(value: object) -> str:
+    """A TOML string."""
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

@@ -26,6 +26,14 @@ def _cosmetic(default: Any, meaning: str, **limits: Any) -> Any:
     return Field(default, description=meaning, json_schema_extra={"cosmetic": True}, **limits)
 
 
+def _path(meaning: str) -> Any:
+    return Field("", description=meaning, json_schema_extra={"path": "always"})
+
+
+def _name_or_path(default: str, meaning: str) -> Any:
+    return Field(default, description=meaning, json_schema_extra={"path": "or name"})
+
+
 class Settings(BaseModel):
     """Base of all settings: unknown keys and changes after checking are refused."""
 
@@ -62,15 +70,15 @@ class DataSettings(Settings):
     stands for the folder it holds, and a path may lead through one.
     """
 
-    images: str = _setting("", "Folder or zip of training images.")
-    annotations: str = _setting("", "Json of the training images (panoptic: its PNG folder lies beside it).")
-    labels: str = _setting("", "Folder or zip of the training images' label maps (semantic).")
-    listing: str = _setting("", "Text file that names the training images, one a line (semantic); empty: all.")
-    val_images: str = _setting("", "Validation images; empty: the val2017 sibling, else the training set.")
-    val_annotations: str = _setting("", "Their json; empty: the val2017 sibling.")
-    val_labels: str = _setting("", "Their label maps; empty: the val2017 sibling, else those of training.")
-    val_listing: str = _setting("", "Text file that names the validation images; empty: all.")
-    vocabulary: str = _setting("coco_panoptic", "Shipped vocabulary or path of one's own (.toml, .json).")
+    images: str = _path("Folder or zip of training images.")
+    annotations: str = _path("Json of the training images (panoptic: its PNG folder lies beside it).")
+    labels: str = _path("Folder or zip of the training images' label maps (semantic).")
+    listing: str = _path("Text file that names the training images, one a line (semantic); empty: all.")
+    val_images: str = _path("Validation images; empty: the val2017 sibling, else the training set.")
+    val_annotations: str = _path("Their json; empty: the val2017 sibling.")
+    val_labels: str = _path("Their label maps; empty: the val2017 sibling, else those of training.")
+    val_listing: str = _path("Text file that names the validation images; empty: all.")
+    vocabulary: str = _name_or_path("coco_panoptic", "Shipped vocabulary or path of one's own (.toml, .json).")
     unseen: tuple[str, ...] = _setting((), "Names of the unseen categories; empty: the vocabulary's own split.")
     ignored: tuple[int, ...] = _setting((0, 255), "Values of label maps that mean nothing, unless they are categories.")
     protocol: Protocol = _setting(
@@ -99,8 +107,10 @@ class InputSettings(Settings):
 class ClipSettings(Settings):
     """The vision-language model that the extractor is aligned with."""
 
-    model: str = _setting("ViT-B-16-quickgelu", "open_clip model name, `micrococo`, or path of a model config (.json).")
-    pretrained: str = _setting(
+    model: str = _name_or_path(
+        "ViT-B-16-quickgelu", "open_clip model name, `micrococo`, or path of a model config (.json)."
+    )
+    pretrained: str = _name_or_path(
         "openai", "open_clip weights tag, path of weights, `random` (untrained), or empty for `micrococo`."
     )
     precision: Literal["fp32", "fp16", "bf16"] = _setting("fp32", "Precision of the image tower.")
@@ -108,8 +118,8 @@ class ClipSettings(Settings):
     masked: Literal["full", "crop"] = _setting("full", "A masked image: the full frame or the segment's box.")
     fill: Literal["black", "mean"] = _setting("black", "What surrounds a segment: black or CLIP's mean colour.")
     flipped_view: bool = _setting(False, "Also cache the tokens of flipped images, as a second view.")
-    text_embeddings: str = _setting("", "Given text embeddings (.npy, one row a name) in place of a text encoder.")
-    text_names: str = _setting("", "Names of those rows (.txt, a name a line, or a .json vocabulary).")
+    text_embeddings: str = _path("Given text embeddings (.npy, one row a name) in place of a text encoder.")
+    text_names: str = _path("Names of those rows (.txt, a name a line, or a .json vocabulary).")
     batch_size: int = _cosmetic(32, "Images a forward pass of CLIP (images).", ge=1)
 
 
@@ -118,7 +128,7 @@ class SegmentorSettings(Settings):
 
     kind: Literal["mask2former", "maskformer"] = _setting("mask2former", "Architecture.")
     backbone: str = _setting("resnet50", "timm name of the backbone.")
-    backbone_weights: str = _setting(
+    backbone_weights: str = _name_or_path(
         "imagenet", "imagenet (timm's ImageNet-1k classifier), micrococo (seen-only, shipped), none, or a path."
     )
     hidden_dim: int = _setting(256, "Width D of queries and pixel features.", ge=8)
@@ -274,6 +284,11 @@ class RuntimeSettings(Settings):
     precision: Literal["32-true", "bf16-mixed"] = _setting("32-true", "lightning-fabric precision.")
     threads: int = _cosmetic(0, "CPU threads of torch; 0: one a core.", ge=0)
     workers: int = _cosmetic(0, "Loader processes.", ge=0)
+    cache: str = Field(
+        "",
+        description="Where CLIP stores, query dumps and rendered scenes are kept, as last given; empty: ./cache.",
+        json_schema_extra={"cosmetic": True, "path": "always"},
+    )
 
 
 class Recipe(Settings):
@@ -315,8 +330,9 @@ def override(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Writes the resolved recipe as TOML."""
-    write_text(path, tomli_w.dumps(recipe.model_dump(mode="json")))
+    """Writes the resolved recipe as TOML, unless the file says the same already."""
+    if not path.exists() or load_recipe(str(path)) != recipe:
+        write_text(path, tomli_w.dumps(recipe.model_dump(mode="json")))
 
 
 def _read(path: Path) -> dict[str, Any]:

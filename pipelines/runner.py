@@ -36,7 +36,7 @@ from pipelines.manifest import (
     write_manifest,
 )
 from pipelines.progress import Reporter
-from pipelines.recipe import Recipe
+from pipelines.recipe import Recipe, write_recipe
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def status(run: Run, chain: list[Stage]) -> list[Status]:
 
 
 def bring_up_to_date(run: Run, chain: list[Stage], target: str, *, force: bool = False) -> list[str]:
-    """Runs `target` and every stage before it that it needs and that is not fresh.
+    """Keeps the run's recipe, and runs `target` and every stage before it that it needs and that is not fresh.
 
     Returns:
         the names of the stages that ran.
@@ -156,6 +156,7 @@ def bring_up_to_date(run: Run, chain: list[Stage], target: str, *, force: bool =
     wanted = _ancestors(chain, target)
     ran: list[str] = []
     with _locked(run):
+        write_recipe(run.folder / "recipe.toml", run.recipe)
         for stage in chain:
             if stage.name not in wanted:
                 continue

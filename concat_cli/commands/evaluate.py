@@ -11,7 +11,6 @@ import typer
 from concat_cli.commands.split_data import DataSet, Root
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
-from concat_cli.preparation import vocabulary_name
 from concat_cli.runs import bring_up_to_date, open_run
 from concat_cli.scores import show_scores
 from pipelines.errors import ConcatError
@@ -85,8 +84,8 @@ def _published(dataset: DataSet, root: Path | None, vocabulary: str | None) -> T
         raise ConcatError(f"Where {dataset} lies is not said.", mend="Give --root FOLDER, as it was unpacked.")
     layout = find_layout(dataset, root.resolve())
     name = dataset if vocabulary is None else f"{dataset}-{Path(vocabulary).stem}"
-    words = vocabulary_name(vocabulary) if vocabulary else layout.vocabulary
-    return Target(name=name, task="semantic", where=layout.val, vocabulary=words, ignored=layout.ignored)
+    names = _vocabulary_name(vocabulary) if vocabulary else layout.vocabulary
+    return Target(name=name, task="semantic", where=layout.val, vocabulary=names, ignored=layout.ignored)
 
 
 def _own(
@@ -108,7 +107,12 @@ def _own(
     task = "semantic" if labels is not None else run.recipe.task
     labels_given = (path.resolve() if path else None for path in (annotations, labels, listing))
     where = location(task, images.resolve(), *labels_given)
-    return Target(name=Path(vocabulary).stem, task=task, where=where, vocabulary=vocabulary_name(vocabulary))
+    return Target(name=Path(vocabulary).stem, task=task, where=where, vocabulary=_vocabulary_name(vocabulary))
+
+
+def _vocabulary_name(name_or_path: str) -> str:
+    """A shipped name as it stands, a path made absolute."""
+    return str(Path(name_or_path).resolve()) if Path(name_or_path).suffix else name_or_path
 
 
 def _with_text(target: Target, embeddings: Path | None, names: Path | None) -> Target:

@@ -17,7 +17,6 @@ from concat_cli.preparation import (
     ValImages,
     ValLabels,
     prepare,
-    vocabulary_name,
 )
 from pipelines.terms import Task
 
@@ -84,7 +83,7 @@ def split_coco(
     prepare(
         run,
         begin=begin,
-        paths={
+        given={
             "data.images": images,
             "data.annotations": annotations,
             "data.labels": labels,
@@ -93,10 +92,8 @@ def split_coco(
             "data.val_labels": val_labels,
             "clip.text_embeddings": text_embeddings,
             "clip.text_names": text_names,
-        },
-        words={
             "task": task,
-            "data.vocabulary": vocabulary_name(vocabulary) if vocabulary else None,
+            "data.vocabulary": vocabulary,
             "data.protocol": protocol,
         },
         unseen=unseen,

@@ -19,7 +19,6 @@ from concat_cli.preparation import (
     ValLabels,
     ValListing,
     prepare,
-    vocabulary_name,
 )
 from pipelines.errors import ConcatError
 
@@ -95,10 +94,12 @@ def split_data(
     prepare(
         run,
         begin=recipe or (None if (run / "recipe.toml").exists() else "concat_zss"),
-        paths=paths | {"clip.text_embeddings": text_embeddings, "clip.text_names": text_names},
-        words={
+        given={
+            **paths,
+            "clip.text_embeddings": text_embeddings,
+            "clip.text_names": text_names,
             "task": "semantic",
-            "data.vocabulary": vocabulary_name(vocabulary) if vocabulary else shipped,
+            "data.vocabulary": vocabulary or shipped,
             "data.protocol": protocol,
         },
         unseen=unseen,

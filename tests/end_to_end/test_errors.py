@@ -74,9 +74,11 @@ def test_a_device_that_is_not_there(smoke: FinishedRun, tmp_path: Path) -> None:
 
 def test_a_run_directory_in_use(smoke: FinishedRun, tmp_path: Path) -> None:
     run = smoke.copy(tmp_path, "eval")
+    before = (run / "recipe.toml").read_bytes()
     with open(run / ".lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        refused(concat_here("eval", "--run", run, cache=smoke.cache), "in use", "--run")
+        refused(concat_here("eval", "--run", run, "--set", "eval.panels=1", cache=smoke.cache), "in use", "--run")
+    assert (run / "recipe.toml").read_bytes() == before
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
