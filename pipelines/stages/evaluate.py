@@ -139,7 +139,7 @@ def settings(recipe: Recipe) -> dict[str, Any]:
 STAGE = Stage(
     name=NAME,
     folder="eval",
-    version=2,
+    version=3,
     execute=execute,
     sources=sources,
     knows_unseen_names=True,

@@ -61,7 +61,7 @@ def transfer_stage(target: Target) -> Stage:
     return Stage(
         name=name,
         folder=name,
-        version=1,
+        version=2,
         execute=partial(_execute, target),
         sources=lambda _: _sources(target),
         knows_unseen_names=True,

@@ -1,11 +1,9 @@
 """Judges panoptic segmentation: PQ, SQ and RQ, predictions as COCO-panoptic json and PNG."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pipelines.data.coco_panoptic import category_entries
@@ -84,9 +82,9 @@ class PanopticJudge:
         ids, segments = self.data.truth(index)
         unseen = set(self.vocabulary.unseen.ids)
         novel = [segment for segment in segments if segment.category_id in unseen]
+        seen = [segment.id for segment in segments if segment.category_id not in unseen]
         runs = runs_of(ids)
-        shown = np.where(np.isin(runs.ids, [segment.id for segment in novel]), runs.ids, VOID)
-        return {"generalised": (runs, segments), "novel-only": (replace(runs, ids=shown), novel)}
+        return {"generalised": (runs, segments), "novel-only": (runs.replaced(seen, VOID), novel)}
 
     def _predict(self, extracted: Extracted, answers: Mapping[str, Answer]) -> list[PanopticPrediction]:
         height, width = extracted.sample.ignore.shape
