@@ -95,7 +95,7 @@ class OwnData:
     """A split of a copy of the smoke run's scenes, which a test may damage."""
 
     def __init__(self, smoke: FinishedRun, root: Path) -> None:
-        scenes = next((smoke.cache / "micrococo").iterdir())
+        scenes = next(path for path in (smoke.cache / "micrococo").iterdir() if path.is_dir())
         self.folder = Path(shutil.copytree(scenes, root / "scenes"))
         self.run, self.cache = root / "run", root / "cache"
         self.json = self.folder / "annotations/panoptic_train2017.json"
