@@ -117,7 +117,7 @@ class ClipSettings(Settings):
     prompts: str = _setting("select_8", "Prompt set: single, scene, select_8, imagenet_80 or micrococo.")
     masked: Literal["full", "crop"] = _setting("full", "A masked image: the full frame or the segment's box.")
     fill: Literal["black", "mean"] = _setting("black", "What surrounds a segment: black or CLIP's mean colour.")
-    flipped_view: bool = _setting(False, "Also cache the tokens of flipped images, as a second view.")
+    flipped_view: bool = _setting(False, "Cache the tokens of flipped images too, for samples that training flips.")
     text_embeddings: str = _path("Given text embeddings (.npy, one row a name) in place of a text encoder.")
     text_names: str = _path("Names of those rows (.txt, a name a line, or a .json vocabulary).")
     batch_size: int = _cosmetic(32, "Images a forward pass of CLIP (images).", ge=1)

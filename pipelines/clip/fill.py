@@ -78,13 +78,6 @@ class _Rows:
         )
 
 
-def image_store_path(
-    folder: Path, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, *, content: str
-) -> Path:
-    """Where the tokens of exactly these images, segments, CLIP and settings lie; `content` as in `fill_store`."""
-    return _store_path(folder, _Rows.of(images), clip, settings, content)
-
-
 def fill_store(
     folder: Path, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, reporter: Reporter, *, content: str
 ) -> Path:

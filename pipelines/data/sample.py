@@ -16,6 +16,7 @@ class Sample:
         labels: int64, O, index in the vocabulary at hand.
         segment_ids: int64, O, ids in the panoptic PNG.
         ignore: bool, H×W, pixels without weight: void, crowd and padding.
+        mirrored: left stands for right.
     """
 
     image_id: int
@@ -24,7 +25,14 @@ class Sample:
     labels: Tensor
     segment_ids: Tensor
     ignore: Tensor
+    mirrored: bool = False
 
     def flipped(self) -> "Sample":
         """The sample mirrored, left for right."""
-        return replace(self, image=self.image.flip(-1), masks=self.masks.flip(-1), ignore=self.ignore.flip(-1))
+        return replace(
+            self,
+            image=self.image.flip(-1),
+            masks=self.masks.flip(-1),
+            ignore=self.ignore.flip(-1),
+            mirrored=not self.mirrored,
+        )

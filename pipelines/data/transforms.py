@@ -33,11 +33,12 @@ def train_transform(settings: InputSettings) -> SampleTransform:
         picture = _Picture.of(sample)
         picture = picture.resized(_jittered(picture.size, settings, scale))
         picture = picture.cropped(crop, top, left).padded(crop)
-        if flip < settings.flip:
+        mirrored = flip < settings.flip
+        if mirrored:
             picture = picture.mapped(lambda pixels: pixels.flip(-1))
         if settings.quarter_turns:
             picture = picture.mapped(lambda pixels: pixels.rot90(int(4 * turn), (-2, -1)))
-        return picture.to_sample(sample)
+        return picture.to_sample(sample, mirrored=sample.mirrored != mirrored)
 
     return transform
 
@@ -81,7 +82,7 @@ class _Picture:
             owner.masked_fill_(mask, number)
         return cls(sample.image, owner.masked_fill(sample.ignore, -1)[None])
 
-    def to_sample(self, original: Sample) -> Sample:
+    def to_sample(self, original: Sample, *, mirrored: bool) -> Sample:
         numbers = torch.arange(1, len(original.labels) + 1, dtype=torch.int32)
         masks = self.map == numbers[:, None, None]  # O×H×W
         left = masks.flatten(1).any(dim=1)
@@ -92,6 +93,7 @@ class _Picture:
             labels=original.labels[left],
             segment_ids=original.segment_ids[left],
             ignore=self.map[0] == -1,
+            mirrored=mirrored,
         )
 
     @property

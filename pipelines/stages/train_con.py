@@ -159,7 +159,7 @@ class ConLosses:
 
     def _global(self, semantic: Tensor, assignment: Assignment, samples: list[Sample]) -> Tensor:
         cga = self.settings.cga
-        cls_tokens = torch.stack([self.tokens.image_token(sample.image_id) for sample in samples])
+        cls_tokens = torch.stack([self.tokens.image_token(s.image_id, self._view(s)) for s in samples])
         cls_tokens = normalize(cls_tokens.to(semantic), dim=-1)  # B×C
         matched = torch.zeros(semantic.shape[:2], dtype=torch.bool, device=semantic.device)
         matched[assignment.image, assignment.query] = True
@@ -177,13 +177,17 @@ class ConLosses:
 
     def _instance(self, semantic: Tensor, assignment: Assignment, samples: list[Sample]) -> Tensor:
         cia = self.settings.cia
-        per_image = [self.tokens.tokens_for(s.image_id, s.segment_ids) for s in samples]  # B × (O_i×C)
+        per_image = [self.tokens.tokens_for(s.image_id, s.segment_ids, self._view(s)) for s in samples]  # B × (O_i×C)
         first = torch.tensor([0, *(len(t) for t in per_image)]).cumsum(0).to(assignment.segment.device)
         tokens = torch.cat(per_image).to(semantic)[first[assignment.image] + assignment.segment]  # M×C
         matched = semantic[assignment.image, assignment.query]  # M×C
         return instance_alignment(
             matched, tokens, assignment.image, temperature=cia.temperature, negatives=cia.negatives
         )
+
+    def _view(self, sample: Sample) -> int:
+        """The mirrored tokens for a mirrored sample, if the store has them."""
+        return int(sample.mirrored and self.tokens.views > 1)
 
 
 def _sources(run: Run) -> dict[str, Path]:

@@ -20,7 +20,7 @@ from tiny_clip import Scenes, tiny_clip
 
 from pipelines.clip import fill
 from pipelines.clip.encoder import ClipModel
-from pipelines.clip.fill import fill_store, image_store_path
+from pipelines.clip.fill import fill_store
 from pipelines.clip.masked import masked_image
 from pipelines.clip.store import ImageTokens, open_store
 from pipelines.errors import ConcatError, CorruptFileError
@@ -116,7 +116,7 @@ def test_the_key_follows_all_that_changes_a_token_and_nothing_else(tmp_path: Pat
     model, chosen = clip
 
     def path(images: Scenes, content: str = "", **changes: object) -> Path:
-        return image_store_path(tmp_path, images, model, chosen.model_copy(update=changes), content=content)
+        return fill_store(tmp_path, images, model, chosen.model_copy(update=changes), SilentReporter(), content=content)
 
     base = path(Scenes(4))
     assert base.name.startswith("images-")

@@ -49,6 +49,9 @@ def test_a_flip_mirrors_image_masks_and_ignore() -> None:
     assert _same(mirrored, sample.flipped())
     assert torch.equal(mirrored.image[:, :, 0], sample.image[:, :, -1])
     assert _same(mirrored.flipped(), sample)
+    assert mirrored.mirrored
+    assert not train_transform(MIRRORING)(mirrored, 1).mirrored
+    assert not train_transform(TURNING)(sample, 1).mirrored
 
 
 def test_quarter_turns_occur_all_four_and_turn_everything_alike() -> None:
