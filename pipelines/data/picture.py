@@ -4,10 +4,13 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Final
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from pipelines.errors import CorruptFileError
+
+_MEND: Final = "Copy or unpack the file again."
 
 
 def open_picture(data: bytes, file: Path, what: str = "Image") -> Image.Image:
@@ -26,10 +29,10 @@ def open_picture(data: bytes, file: Path, what: str = "Image") -> Image.Image:
             image.load()
         if image.format == "PNG":
             _check_sums(data)
+    except UnidentifiedImageError:  # its own message names an object in memory
+        raise CorruptFileError(f"{what} not readable: it is no picture.", file=file, mend=_MEND) from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise CorruptFileError(
-            f"{what} not readable: {error}.", file=file, mend="Copy or unpack the file again."
-        ) from None
+        raise CorruptFileError(f"{what} not readable: {error}.", file=file, mend=_MEND) from None
     return image
 
 

@@ -30,6 +30,10 @@ class TruthSegment(NamedTuple):
     iscrowd: bool = False
 
 
+class WrongTruthError(ConcatError):
+    """The ground truth contradicts itself, whatever is predicted."""
+
+
 class PredictedSegment(NamedTuple):
     """A predicted segment; its area is counted in the id map."""
 
@@ -113,10 +117,11 @@ def score_image(
 
     Raises:
         ConcatError: id map and list of the prediction disagree, a category is unknown, an id stands twice or is that
-            of void, the sizes differ, or the truth's area cannot be that of its segment.
+            of void, or the sizes differ.
+        WrongTruthError: the same is wrong with the truth's list, or a stated area cannot be that of its segment.
     """
-    truths = _by_id(truth_segments, categories, f"The ground truth of image {image}")
-    predictions = _by_id(predicted_segments, categories, f"The prediction of image {image}")
+    truths = _by_id(truth_segments, categories, f"The ground truth of image {image}", WrongTruthError)
+    predictions = _by_id(predicted_segments, categories, f"The prediction of image {image}", ConcatError)
     if truth_ids.shape != predicted_ids.shape:
         sizes = " and ".join(f"{ids.shape[1]}×{ids.shape[0]}" for ids in (truth_ids, predicted_ids))
         raise ConcatError(f"Truth and prediction of image {image} differ in size: {sizes} px.")
@@ -130,8 +135,11 @@ def score_image(
         if truth is None or prediction is None or truth.iscrowd or truth.category_id != prediction.category_id:
             continue
         union = areas[predicted_id] + truth.area - overlap - overlaps.get((VOID, predicted_id), 0)
-        if union < overlap:
-            raise ConcatError(f"The area of segment {truth_id} of image {image} is too small: {truth.area} px.")
+        if truth.area == 0 or union < overlap:
+            raise WrongTruthError(
+                f"The area of segment {truth_id} of image {image} is too small: {truth.area} px.",
+                mend="State the area of every segment of the ground truth, as counted in its PNG.",
+            )
         if overlap / union > 0.5:
             score.ious.setdefault(truth.category_id, []).append(overlap / union)
             matched_truths.add(truth_id)
@@ -187,14 +195,16 @@ def summarise(counts: Mapping[int, CategoryCounts], groups: Mapping[str, Sequenc
 _Segment = TypeVar("_Segment", TruthSegment, PredictedSegment)
 
 
-def _by_id(segments: Sequence[_Segment], categories: Collection[int], owner: str) -> dict[int, _Segment]:
+def _by_id(
+    segments: Sequence[_Segment], categories: Collection[int], owner: str, error: type[ConcatError]
+) -> dict[int, _Segment]:
     by_id: dict[int, _Segment] = {}
     for segment in segments:
         if segment.category_id not in categories:
-            raise ConcatError(f"{owner} has a segment of the unknown category {segment.category_id}.")
+            raise error(f"{owner} has a segment of the unknown category {segment.category_id}.")
         if segment.id == VOID or segment.id in by_id:
             what = "lists a segment with the id of void, 0" if segment.id == VOID else f"lists {segment.id} twice"
-            raise ConcatError(f"{owner} {what}.")
+            raise error(f"{owner} {what}.")
         by_id[segment.id] = segment
     return by_id
 

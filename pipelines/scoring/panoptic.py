@@ -16,6 +16,7 @@ from pipelines.metrics.panoptic_quality import (
     VOID,
     CategoryCounts,
     ImageScore,
+    WrongTruthError,
     score_image,
     summarise,
     total,
@@ -100,6 +101,8 @@ def _score_pair(pair: Pair, *, truth_files: Files, predicted_files: Files, categ
         predicted, file = _read_png(predicted_files, pair.predicted_png), predicted_files.path / pair.predicted_png
     try:
         return score_image(truth, pair.truth, predicted, pair.predicted, categories=categories, image=pair.image)
+    except WrongTruthError as error:
+        raise ConcatError(error.message, file=truth_files.path / pair.truth_png, mend=error.mend) from None
     except ConcatError as error:
         raise ConcatError(error.message, file=file, mend=error.mend) from None
 

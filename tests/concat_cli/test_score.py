@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from concat_command import concat_here, refused
-from panoptic_world import STUFF, UNSEEN, VOCABULARY
+from panoptic_world import STUFF, UNSEEN, VOCABULARY, segment
 from PIL import Image
 from scoring_world import (
     Paths,
@@ -180,7 +180,19 @@ PANOPTIC: dict[str, tuple[Callable[[Paths], object], list[str]]] = {
     ),
     "too small an area": (
         lambda pair: edit(pair.truth, lambda c: c["annotations"][1]["segments_info"][0].update(area=1)),
-        ["The area of segment 3 of image 0002.jpg is too small"],
+        ["The area of segment 3 of image 0002.jpg is too small", "truth/panoptic/0002.png"],
+    ),
+    "no area": (
+        lambda pair: edit(pair.truth, lambda c: c["annotations"][0]["segments_info"][0].pop("area") and None),
+        ["The area of segment 1 of image 0001.jpg is too small: 0 px", "truth/panoptic/0001.png"],
+    ),
+    "truth segment twice": (
+        lambda pair: edit(pair.truth, lambda c: c["annotations"][0]["segments_info"].append(segment(1, STUFF))),
+        ["The ground truth of image 0001.jpg lists 1 twice", "truth/panoptic/0001.png"],
+    ),
+    "empty PNG": (
+        lambda pair: pair.png("0001.png").write_bytes(b""),
+        ["it is no picture", "predicted/panoptic/0001.png"],
     ),
 }
 
