@@ -34,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Teach a panoptic segmentor categories it has never seen a picture of.\n\n"
+    help="Teach a segmentor categories it has never seen a picture of: panoptic, semantic or instance.\n\n"
     "Five commands suffice: [bold]split-coco, train-con, train-cat, finetune, eval[/]; each brings its own missing or "
     "stale inputs up to date first. [bold]concat demo --run DIR[/] does it all on a small embedded world.",
 )

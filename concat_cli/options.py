@@ -8,7 +8,7 @@ import typer
 RunDir = Annotated[
     Path, typer.Option("--run", help="Run directory; everything of one experiment lies below it.", file_okay=False)
 ]
-RunArgument = Annotated[Path, typer.Argument(help="Run directory.", metavar="DIR", file_okay=False)]
+RunArgument = Annotated[Path, typer.Argument(help="Run directory.", metavar="RUN", file_okay=False)]
 Set = Annotated[
     list[str] | None,
     typer.Option(

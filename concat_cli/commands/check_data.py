@@ -49,7 +49,7 @@ def check_data(
         File("--unseen", help="Unseen categories, comma-separated.", show_default="the vocabulary's own"),
     ] = None,
     ignored: Annotated[
-        str, File("--ignored", help="Pixel values of label maps that are no category, comma-separated.")
+        str, File("--ignore", help="Pixel values of label maps that are no category, comma-separated.")
     ] = "0,255",
     everything: Annotated[
         bool, typer.Option("--all", help="Decode all files; otherwise of more than 2,000 images 2,000, evenly spread.")
@@ -161,7 +161,7 @@ def _pixel_values(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(word) for word in text.split(",") if word.strip())
     except ValueError:
-        raise ConcatError(f"--ignored {text!r} is no list of pixel values.", mend="Write --ignored 0,255.") from None
+        raise ConcatError(f"--ignore {text!r} is no list of pixel values.", mend="Write --ignore 0,255.") from None
 
 
 def _as_json(checked: CheckedList) -> dict[str, Any]:

@@ -27,7 +27,9 @@ def evaluate(
         DataSet | None,
         typer.Option(
             "--dataset",
-            help="Score the finished run on another data set, whose names take the place of its own.",
+            metavar="NAME",
+            help="Score the finished run on another data set, whose names take the place of its own: voc, context, "
+            "coco-stuff, ade20k or own.",
             show_default="the run's own validation set",
         ),
     ] = None,

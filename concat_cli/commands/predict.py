@@ -30,10 +30,12 @@ if TYPE_CHECKING:
 EXAMPLES = """[bold]Examples[/]
   [dim]A folder, by the run's own names[/]
   concat predict photos --run runs/zps
-  [dim]Names typed on the spot: synonyms by ;, stuff marked where no shipped vocabulary knows it[/]
-  concat predict 'photos/*.jpg' --run runs/zps --vocabulary "cow; cattle, e-scooter, asphalt [stuff]"
+  [dim]Names typed on the spot: synonyms by ;, stuff marked if no list knows it[/]
+  concat predict 'photos/*.jpg' --run runs/zps \\
+    --vocabulary "cow; cattle, e-scooter, asphalt \\[stuff]"
   [dim]An exported model, another data set's names, a category for each pixel[/]
-  concat predict street.jpg --run zps.concat --vocabulary ade150 --task semantic"""
+  concat predict street.jpg --run zps.concat --vocabulary ade150 \\
+    --task semantic"""
 
 FEW = 3  # images whose tables are printed
 
@@ -63,7 +65,7 @@ def predict(
     ] = None,
     task: Annotated[
         Task | None,
-        typer.Option(help="What to predict.", show_default="the run's"),
+        typer.Option(metavar="TASK", help="panoptic, semantic or instance.", show_default="the run's"),
     ] = None,
     folder: Annotated[Path, typer.Option("--out", help="Where predictions go.", file_okay=False)] = Path("predictions"),
     threshold: Annotated[
@@ -79,7 +81,11 @@ def predict(
     ] = None,
     setting: Annotated[
         Setting | None,
-        typer.Option(help="Projector of train-con, or the finetuned one.", show_default="finetuned, if there is one"),
+        typer.Option(
+            metavar="SETTING",
+            help="inductive (the projector of train-con) or transductive (the finetuned one).",
+            show_default="transductive, if there is one",
+        ),
     ] = None,
     max_side: Annotated[
         int | None,

@@ -46,12 +46,16 @@ def score(
             show_default="the categories of the truth's json, none unseen",
         ),
     ] = None,
-    task: Annotated[Task | None, typer.Option(help="What is scored.", show_default="told by the truth")] = None,
+    task: Annotated[
+        Task | None,
+        typer.Option(metavar="TASK", help="panoptic, semantic or instance.", show_default="told by the truth"),
+    ] = None,
     candidates: Annotated[
         Candidates,
         typer.Option(
-            help="Names that competed in the predictions: all, or the unseen alone, for which seen pixels of the truth "
-            "do not count."
+            metavar="WHICH",
+            help="Names that competed in the predictions: all (generalised) or the unseen alone (novel-only), for "
+            "which seen pixels of the truth do not count.",
         ),
     ] = "generalised",
     allow_missing: Annotated[

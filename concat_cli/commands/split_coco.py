@@ -30,8 +30,9 @@ def split_coco(
         Task | None,
         typer.Option(
             "--task",
-            help="panoptic: --annotations panoptic_*.json. semantic: --labels stuffthingmaps. "
-            "instance: --annotations instances_*.json.",
+            metavar="TASK",
+            help="panoptic (--annotations panoptic_*.json), semantic (--labels stuffthingmaps) or instance "
+            "(--annotations instances_*.json).",
             show_default="the recipe's; panoptic",
         ),
     ] = None,

@@ -31,7 +31,11 @@ Root = Annotated[
 @guarded
 def split_data(
     name: Annotated[
-        DataSet, typer.Argument(help="A published data set, or own: images, label maps and a vocabulary file.")
+        DataSet,
+        typer.Argument(
+            metavar="NAME",
+            help="A published data set, or own: images, label maps and a vocabulary file.",
+        ),
     ],
     run: RunDir,
     root: Root = None,
@@ -66,8 +70,9 @@ def split_data(
 ) -> None:
     """Make the training list of VOC 2012 (15/5), Context 59 (49/10), COCO-Stuff (156/15) or your own label maps.
 
-    ADE20K has no unseen split of its own: it serves evaluation (concat eval --dataset ade20k), unless --unseen names
-    one. Under zss, the default, images with unseen pixels stay and those pixels are ignored.
+    ADE20K has no unseen split of its own: name one with --unseen, or evaluate on it with concat eval.
+
+    Under zss, the default, images with unseen pixels stay and those pixels are ignored.
     """
     paths = {
         "data.images": images,

@@ -16,7 +16,7 @@ def teach(
     names: Annotated[
         str,
         typer.Option(
-            "--names", help="Names to teach: commas between categories, `;` before synonyms, [stuff] after a stuff."
+            "--names", help="Names to teach: commas between categories, `;` before synonyms, \\[stuff] after a stuff."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="Run directory to make.", file_okay=False)],
@@ -25,11 +25,11 @@ def teach(
     cache: Cache = None,
     debug: Debug = False,
 ) -> None:
-    """Teach a run names that were typed on the spot, from its dump and generator alone, without one image.
+    r"""Teach a run names that were typed on the spot, from its dump and generator alone, without one image.
 
     The result is a run like any other: `concat eval`, `predict` and `teach` take it. What was taught before is kept.
 
-    Example: concat teach runs/a --names "zebra crossing; crosswalk [stuff], e-scooter" --out runs/b
+    Example: concat teach runs/a --names "zebra crossing \[stuff], e-scooter" --out b
     """
     from pipelines.stages.teach import teach_run
     from pipelines.typed_names import parse_names

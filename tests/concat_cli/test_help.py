@@ -57,6 +57,11 @@ def test_every_setting_of_a_stage_stands_in_its_help_with_its_default(stage: str
         assert option in text
 
 
+@pytest.mark.parametrize("command", ["predict", "teach"])
+def test_the_mark_of_a_stuff_is_not_taken_for_markup(command: str) -> None:
+    assert "[stuff]" in _help(command, "--help")
+
+
 def test_help_needs_no_torch() -> None:
     import subprocess
     import sys
