@@ -15,12 +15,24 @@ def figures_text(figures: Mapping[str, float]) -> str:
 
 
 class PlainTask:
-    """Prints a line every half minute; none for what is done in two seconds."""
+    """Prints a line every half minute; none for what is done in two seconds.
+
+    Args:
+        images: those of each unit, where it is another one than an image; images a second are then told too.
+    """
 
     def __init__(
-        self, console: Console, description: str, total: int, done: int, unit: str, every: float = 30.0
+        self,
+        console: Console,
+        description: str,
+        total: int,
+        done: int,
+        unit: str,
+        *,
+        every: float = 30.0,
+        images: int | None = None,
     ) -> None:
-        self.console, self.every = console, every
+        self.console, self.every, self.images = console, every, images
         self.description, self.total, self.done, self.unit = description, total, done, unit
         self.first, self.start = done, time.monotonic()
         self.last, self.figures = self.start, ""
@@ -42,30 +54,27 @@ class PlainTask:
         if time.monotonic() - self.start >= 2.0:
             self.line()
 
-    @property
-    def rate(self) -> float:
-        """Units a second since the start."""
-        return (self.done - self.first) / max(time.monotonic() - self.start, 1e-9)
-
     def line(self) -> None:
         """Prints where the task stands."""
-        seconds, rate = time.monotonic() - self.start, self.rate
+        seconds = time.monotonic() - self.start
+        rate = (self.done - self.first) / max(seconds, 1e-9)
+        images = "" if self.images is None else f"{self.images * rate:.1f} img/s, "
         left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
         self.console.print(
-            f"  {self.description}: {self.done}/{self.total} {self.unit}, {rate:.1f} {self.unit}/s, "
+            f"  {self.description}: {self.done}/{self.total} {self.unit}, {rate:.1f} {self.unit}/s, {images}"
             f"{seconds:.0f} s{left}  {self.figures}".rstrip(),
             soft_wrap=True,
         )
 
 
 class PlainTraining:
-    """A training in such lines, with the smoothed total loss, learning rate, images a second and peak memory."""
+    """A training in such lines, with the smoothed total loss, the learning rate and peak memory."""
 
     def __init__(
         self, console: Console, description: str, total: int, done: int, images_per_step: int, every: float = 30.0
     ) -> None:
-        self.task = PlainTask(console, description, total, done, "step", every)
-        self.images_per_step, self.trace = images_per_step, LossTrace()
+        self.task = PlainTask(console, description, total, done, "step", every=every, images=images_per_step)
+        self.trace = LossTrace()
 
     def step(self, figures: StepFigures) -> None:
         """Takes in one step."""
@@ -73,7 +82,7 @@ class PlainTraining:
         self.task.move(
             1,
             f"{TOTAL} {self.trace.smoothed[TOTAL]:.4g}  learning rate {figures.learning_rate:.2e}  "
-            f"{self.images_per_step * self.task.rate:.1f} img/s  peak memory {memory_text(figures.peak_memory)}",
+            f"peak memory {memory_text(figures.peak_memory)}",
         )
 
     def finish(self) -> None:

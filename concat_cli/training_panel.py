@@ -78,11 +78,12 @@ class TrainingPanel:
 
     def _losses(self) -> Table:
         """A row for the total, with its course, and for each loss."""
-        trace, sheet = self.trace, Table(box=None, expand=True, pad_edge=False, header_style="dim", show_edge=False)
+        trace = self.trace
+        sheet = Table(box=None, expand=True, pad_edge=False, header_style="dim", show_header=bool(trace.now))
         sheet.add_column("", no_wrap=True)
         sheet.add_column("now", justify="right", no_wrap=True)
         sheet.add_column("smoothed", justify="right", no_wrap=True)
-        sheet.add_column("total loss so far" if trace.course else "", ratio=1, no_wrap=True)
+        sheet.add_column("total loss so far", ratio=1, no_wrap=True)
         for name, value in trace.now.items():
             course = Course(trace.course) if name == TOTAL else ""
             style = "bold" if name == TOTAL else ""

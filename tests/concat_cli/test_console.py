@@ -3,8 +3,9 @@
 import pytest
 
 from concat_cli.console import RichReporter, out, show_error, table
-from concat_cli.plain_progress import PlainTask
+from concat_cli.plain_progress import PlainTask, PlainTraining
 from pipelines.errors import ConcatError
+from pipelines.progress import StepFigures
 
 LONG = "/" + "folder/" * 30 + "file.json"
 
@@ -35,6 +36,27 @@ def test_a_slow_task_prints_rate_time_left_and_figures(capsys: pytest.CaptureFix
         "  train: 4/8 step, 0.5 step/s, 4 s, 8 s left  loss 0.5123",
         "  train: 8/8 step, 2.0 step/s, 3 s  loss 0.5123",
     ]
+
+
+def test_a_slow_training_prints_loss_learning_rate_images_a_second_and_memory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    training = PlainTraining(out, "train-con", total=8, done=2, images_per_step=16, every=0.0)
+    training.task.start -= 4
+    for total in (0.5, 0.7):
+        training.step(StepFigures({"mask": total - 0.1, "dice": 0.1}, 2e-4, 812 << 20))
+    assert capsys.readouterr().out.splitlines() == [
+        "  train-con: 3/8 step, 0.2 step/s, 4.0 img/s, 4 s, 20 s left"
+        "  loss 0.5  learning rate 2.00e-04  peak memory 812 MiB",
+        "  train-con: 4/8 step, 0.5 step/s, 8.0 img/s, 4 s, 8 s left"
+        "  loss 0.6026  learning rate 2.00e-04  peak memory 812 MiB",
+    ]
+
+
+def test_a_quick_training_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with RichReporter().training("quick", 1, 0, 16) as task:
+        task.step(StepFigures({"mask": 1.0}, 1e-3, 0))
+    assert capsys.readouterr().out == ""
 
 
 def test_a_remark_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

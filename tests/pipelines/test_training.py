@@ -1,18 +1,21 @@
 """The training loop: exact resume, schedules, logs and the guard against non-finite losses."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from pipelines.errors import CorruptFileError, NonFiniteLossError
 from pipelines.progress import SilentReporter
 from pipelines.recipe import OptimiserSettings
-from pipelines.training import Training, make_optimiser, train
+from pipelines.training import PAGES, Training, _page_due, make_optimiser, train
 
 
 class Interrupted(Exception):
@@ -33,7 +36,13 @@ def _batches(first: int, iterations: int) -> Iterator[Tensor]:
         yield torch.randn(6, 4, generator=torch.Generator().manual_seed(step))
 
 
-def _go(training: Training, folder: Path, iterations: int = 10, stop_at: int | None = None) -> dict[str, float]:
+def _go(
+    training: Training,
+    folder: Path,
+    iterations: int = 10,
+    stop_at: int | None = None,
+    draw_page: Callable[[], NDArray[np.uint8]] | None = None,
+) -> dict[str, float]:
     folder.mkdir(exist_ok=True)
     model = training.modules["model"]
 
@@ -59,6 +68,7 @@ def _go(training: Training, folder: Path, iterations: int = 10, stop_at: int | N
         reporter=SilentReporter(),
         description="test",
         after_step=after_step,
+        draw_page=draw_page,
     )
 
 
@@ -85,6 +95,75 @@ def test_every_step_is_logged_once_even_after_a_cut(tmp_path: Path) -> None:
     _go(resumed, tmp_path)
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == [2, 4, 6, 8, 10]
+
+
+def _board(folder: Path) -> EventAccumulator:
+    board = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
+    return board.Reload()
+
+
+def test_a_cut_training_shows_every_step_once_and_every_figure_in_tensorboard(tmp_path: Path) -> None:
+    def page() -> NDArray[np.uint8]:
+        return np.full((4, 6, 3), 128, np.uint8)
+
+    with pytest.raises(Interrupted):
+        _go(_training(), tmp_path, stop_at=8, draw_page=page)
+    resumed = _training()
+    resumed.load(tmp_path / "checkpoint.pt")
+    _go(resumed, tmp_path, draw_page=page)
+    board = _board(tmp_path)
+    figures = ["learning_rate/all", "gradient_norm", "images_per_second", "peak_memory_GiB"]
+    assert set(board.Tags()["scalars"]) == {"loss/square", "loss/size", "loss/total", *figures}
+    for tag in board.Tags()["scalars"]:
+        assert [event.step for event in board.Scalars(tag)] == [2, 4, 6, 8, 10], tag
+        assert all(np.isfinite(event.value) and event.value > 0 for event in board.Scalars(tag)), tag
+    images = board.Images("panels")
+    assert [(image.step, image.width, image.height) for image in images] == [(s, 6, 4) for s in (3, 6, 9, 10)]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for line, event in zip(lines, board.Scalars("loss/total"), strict=True):
+        assert line["loss"] == pytest.approx(line["square"] + line["size"]) == pytest.approx(event.value)
+        assert line["images_per_second"] == pytest.approx(6 / line["seconds_per_step"])
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 1e-3])
+def test_the_logged_gradient_norm_is_that_before_clipping(tmp_path: Path, clip_norm: float) -> None:
+    model = nn.Linear(2, 1, bias=False)
+    optimiser, schedule = make_optimiser([{"params": model.parameters(), "lr": 0.1}], OptimiserSettings(), 1)
+    train(
+        Training({"model": model}, model, optimiser, schedule),
+        [torch.tensor([[3.0, 4.0]])],
+        lambda _, batch: {"loss": model(batch).sum()},
+        fabric=Fabric(accelerator="cpu", devices=1),
+        folder=tmp_path,
+        iterations=1,
+        batch_size=1,
+        clip_norm=clip_norm,
+        checkpoint_every=5,
+        log_every=1,
+        reporter=SilentReporter(),
+        description="t",
+    )
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["gradient_norm"] == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(("every", "iterations"), [(20, 60), (500, 140350), (3, 10), (100, 7), (1, 1000)])
+def test_pages_are_drawn_at_checkpoints_and_the_end_and_seldom(every: int, iterations: int) -> None:
+    due = [step for step in range(1, iterations + 1) if _page_due(step, every, iterations)]
+    assert due[-1] == iterations
+    assert all(step % every == 0 for step in due[:-1])
+    assert len(due) == min(PAGES, -(-iterations // every))
+
+
+def test_parts_that_learn_at_different_rates_are_named(tmp_path: Path) -> None:
+    training = _training()
+    first, *rest = training.model.parameters()
+    groups = [{"params": [first], "lr": 0.01, "name": "backbone"}, {"params": rest, "lr": 0.1, "name": "heads"}]
+    training.optimiser, training.schedule = make_optimiser(groups, OptimiserSettings(schedule="constant"), 10)
+    _go(training, tmp_path)
+    board = _board(tmp_path)
+    rates = {tag: board.Scalars(tag)[-1].value for tag in board.Tags()["scalars"] if "rate" in tag}
+    assert rates == pytest.approx({"learning_rate/backbone": 0.01, "learning_rate/heads": 0.1})
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["learning_rate"] == pytest.approx(0.1)
 
 
 def test_a_non_finite_loss_stops_with_step_and_checkpoint(tmp_path: Path) -> None:
