@@ -16,7 +16,7 @@ from pipelines.recipe_paths import with_absolute_paths
 from pipelines.vocabulary import choose_vocabulary
 
 if TYPE_CHECKING:
-    from pipelines.runner import Run, Stage
+    from pipelines.run import Run, Stage
 
 
 def open_run(
@@ -50,7 +50,7 @@ def open_run(
     resolved = load_recipe(recipe, tuple(overrides)) if recipe else override(load_recipe(str(path)), tuple(overrides))
     resolved = with_absolute_paths(resolved)
     choose_vocabulary(resolved.data.vocabulary, resolved.data.unseen)  # so that no recipe is kept that cannot run
-    from pipelines.runner import Run
+    from pipelines.run import Run
 
     return Run(
         folder=folder,

@@ -16,7 +16,7 @@ from concat_cli.scores import show_scores
 from pipelines.errors import ConcatError
 
 if TYPE_CHECKING:
-    from pipelines.runner import Run
+    from pipelines.run import Run
     from pipelines.stages.transfer import Target
 
 

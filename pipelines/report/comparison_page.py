@@ -16,7 +16,7 @@ from pipelines.report.run_charts import group_chart
 from pipelines.report.seeds import Average, Seeds, average, by_recipe, category_means, over_x, settings_of
 from pipelines.report.settings_text import differences
 from pipelines.report.words import FIGURES, GROUPS, HARMONIC, SEEN, UNSEEN, percent, protocol_in_words
-from pipelines.runner import Run
+from pipelines.run import Run
 from pipelines.vocabulary import clean_name
 
 

@@ -10,11 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.files import read_json
+from pipelines.freshness import Status, status
 from pipelines.manifest import RunManifest, read_manifest
 from pipelines.metrics.groups import Summary
 from pipelines.recipe import Task
 from pipelines.report.losses import LossCurves, read_losses
-from pipelines.runner import Run, Stage, Status, status
+from pipelines.run import Run, Stage
 from pipelines.stages.chain import chain
 from pipelines.stages.finetune import STAGE as FINETUNE
 from pipelines.vocabulary import Vocabulary, open_seen, open_unseen

@@ -13,11 +13,11 @@ from torch.nn.functional import normalize
 
 from pipelines.clip.text import open_text
 from pipelines.extractor import load_head
+from pipelines.freshness import output_path
 from pipelines.generators.build import build_generator
 from pipelines.projector import ProjectionHead
 from pipelines.queries import open_queries
 from pipelines.report.finished_run import FinishedRun
-from pipelines.runner import output_path
 from pipelines.safe_weights import load_weights
 from pipelines.seeding import derive_seed
 from pipelines.stages.evaluate import STAGE as EVAL

@@ -13,7 +13,7 @@ from pipelines.data.survey import JsonTask, Survey, survey_json
 from pipelines.data.survey_label_maps import survey_label_maps
 from pipelines.parallel import usable_cores
 from pipelines.progress import Reporter
-from pipelines.runner import Run
+from pipelines.run import Run
 from pipelines.stages.images import labelled_images
 from pipelines.stages.render import locations_of
 from pipelines.stages.sheet import write_sheet

@@ -11,7 +11,7 @@ from pipelines.extractor import load_extractor
 from pipelines.files import alone, remove
 from pipelines.forward import Assigner, extract
 from pipelines.queries import QueryRow, ShardWriter
-from pipelines.runner import Run, Stage, StageContext
+from pipelines.run import Run, Stage, StageContext
 from pipelines.seeding import derive_seed
 from pipelines.stages.images import training_images
 from pipelines.stages.render import locations_of

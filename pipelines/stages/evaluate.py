@@ -18,7 +18,7 @@ from pipelines.files import write_json
 from pipelines.forward import Assigner, extract
 from pipelines.queries import QueryRow, ShardWriter
 from pipelines.recipe import EvalSettings, Recipe
-from pipelines.runner import Run, Stage, StageContext
+from pipelines.run import Run, Stage, StageContext
 from pipelines.stages.images import validation_images
 from pipelines.stages.judges.instance import InstanceJudge
 from pipelines.stages.judges.judge import Judge

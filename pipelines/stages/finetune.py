@@ -13,7 +13,7 @@ from pipelines.generators.output import QueryGenerator
 from pipelines.losses.focal import classification_focal
 from pipelines.queries import QueryBatch, open_queries
 from pipelines.recipe import FinetuneSettings, MatchingSettings
-from pipelines.runner import Stage, StageContext
+from pipelines.run import Stage, StageContext
 from pipelines.safe_weights import load_weights, save_weights
 from pipelines.seeding import derive_seed, permutation_batches
 from pipelines.stages.text import given_rows, text_store

@@ -9,7 +9,7 @@ from pipelines.data.labelled_images import LabelledImages
 from pipelines.data.locations import Location
 from pipelines.data.panoptic_images import open_panoptic_images
 from pipelines.data.semantic_images import open_semantic_images
-from pipelines.runner import Run
+from pipelines.run import Run
 from pipelines.stages.render import locations_of
 from pipelines.terms import Task
 from pipelines.vocabulary import Vocabulary

@@ -13,7 +13,7 @@ from pipelines.data.split_label_maps import list_label_maps, split_label_maps
 from pipelines.data.split_result import SplitResult
 from pipelines.files import remove
 from pipelines.parallel import usable_cores
-from pipelines.runner import StageContext
+from pipelines.run import StageContext
 from pipelines.terms import Task
 from pipelines.vocabulary import Vocabulary
 

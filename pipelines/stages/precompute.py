@@ -6,7 +6,7 @@ from pipelines.clip.encoder import load_clip
 from pipelines.clip.fill import fill_store
 from pipelines.clip.weights import MICRO_CONFIG, MICRO_WEIGHTS
 from pipelines.devices import make_fabric
-from pipelines.runner import Run, Stage, StageContext
+from pipelines.run import Run, Stage, StageContext
 from pipelines.stages.images import content_of, training_images
 from pipelines.stages.render import locations_of
 from pipelines.stages.text import text_store

@@ -3,8 +3,9 @@
 from pipelines.data.locations import Locations, locate, micrococo_folder
 from pipelines.data.micrococo import make_micrococo
 from pipelines.files import alone
+from pipelines.freshness import output_path
 from pipelines.parallel import usable_cores
-from pipelines.runner import Run, Stage, StageContext, output_path
+from pipelines.run import Run, Stage, StageContext
 
 VERSION = 2
 

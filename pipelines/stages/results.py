@@ -8,7 +8,7 @@ from typing import Any
 from pipelines.data.labelled_images import LabelledImages
 from pipelines.files import atomic_path, read_json, write_json
 from pipelines.recipe import Recipe
-from pipelines.runner import StageContext
+from pipelines.run import StageContext
 from pipelines.scoring.scores import CANDIDATES, Scores
 from pipelines.stages.judges.judge import Drawing, Judge, Record
 from pipelines.stages.panels import write_panels

@@ -14,7 +14,7 @@ from pipelines.clip.text import given_embeddings
 from pipelines.data.split_result import CategoryTotals, SplitResult
 from pipelines.files import atomic_path, write_json
 from pipelines.recipe import Recipe
-from pipelines.runner import Run, Stage, StageContext
+from pipelines.run import Run, Stage, StageContext
 from pipelines.segmentors.origin import check_training_labels, read_origin, weights_path
 from pipelines.stages.check import Thoroughness, check_listing
 from pipelines.stages.lists import write_training_list, write_validation_list

@@ -11,8 +11,9 @@ from pipelines.clip.context import check_context
 from pipelines.clip.encoder import load_clip
 from pipelines.errors import ConcatError
 from pipelines.files import remove, replace_folder
+from pipelines.freshness import output_path
 from pipelines.recipe import Recipe, write_recipe
-from pipelines.runner import Run, output_path
+from pipelines.run import Run
 from pipelines.stages import dump_queries, precompute, render, split, train_cat, train_con
 from pipelines.taught import taught_vocabulary
 from pipelines.vocabulary import Vocabulary, open_seen, open_unseen

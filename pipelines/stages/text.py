@@ -12,7 +12,7 @@ from pipelines.clip.encoder import load_clip
 from pipelines.clip.text import embed_names, open_text, text_store_path, write_text
 from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.files import alone, atomic_path, sha256
-from pipelines.runner import StageContext
+from pipelines.run import StageContext
 from pipelines.vocabulary import Vocabulary, open_unseen
 
 

@@ -13,7 +13,7 @@ from pipelines.losses.cat import kl_standard_normal, mmd, query_contrast
 from pipelines.losses.focal import classification_focal
 from pipelines.queries import QueryBatch, QueryDump, open_queries
 from pipelines.recipe import CatSettings, Recipe
-from pipelines.runner import Stage, StageContext
+from pipelines.run import Stage, StageContext
 from pipelines.safe_weights import save_weights
 from pipelines.seeding import derive_seed, permutation_batches
 from pipelines.training import Losses, Training, make_optimiser, train

@@ -21,7 +21,7 @@ from pipelines.losses.con import TokenBank, global_alignment, instance_alignment
 from pipelines.losses.matching import Assignment, MatchingLoss
 from pipelines.projector import TextClassifier
 from pipelines.recipe import ConSettings, Recipe
-from pipelines.runner import Run, Stage, StageContext
+from pipelines.run import Run, Stage, StageContext
 from pipelines.safe_weights import save_weights
 from pipelines.seeding import derive_seed
 from pipelines.segmentors.origin import read_origin, weights_path

@@ -17,7 +17,7 @@ from pipelines.devices import make_fabric
 from pipelines.errors import ConcatError
 from pipelines.files import atomic_path
 from pipelines.recipe import Recipe
-from pipelines.runner import Stage, StageContext
+from pipelines.run import Stage, StageContext
 from pipelines.stages import evaluate
 from pipelines.stages.images import labelled_images
 from pipelines.stages.lists import write_validation_list

@@ -10,7 +10,7 @@ from pipelines.extractor import Extractor, load_head
 from pipelines.inference.probabilities import query_probabilities
 from pipelines.projector import ProjectionHead
 from pipelines.recipe import Recipe
-from pipelines.runner import StageContext
+from pipelines.run import StageContext
 from pipelines.stages.judges.judge import Answer
 from pipelines.terms import Candidates
 from pipelines.vocabulary import Vocabulary

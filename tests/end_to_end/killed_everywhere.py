@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pipelines.progress import StepFigures
 from pipelines.recipe import load_recipe
-from pipelines.runner import Run, bring_up_to_date
+from pipelines.run import Run
+from pipelines.runner import bring_up_to_date
 from pipelines.stages.chain import chain
 
 MOMENTS = (

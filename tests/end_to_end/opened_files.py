@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pipelines.progress import SilentReporter
 from pipelines.recipe import load_recipe
-from pipelines.runner import Run, bring_up_to_date
+from pipelines.run import Run
+from pipelines.runner import bring_up_to_date
 from pipelines.stages.chain import chain
 
 

@@ -29,7 +29,7 @@ from pipelines.files import sha256
 from pipelines.manifest import read_manifest
 from pipelines.progress import SilentReporter
 from pipelines.recipe import load_recipe, write_recipe
-from pipelines.runner import Run, Stage, StageContext
+from pipelines.run import Run, Stage, StageContext
 from pipelines.segmentors.origin import MICRO_BACKBONE
 from pipelines.stages import dump_queries, evaluate, finetune, precompute, train_cat, train_con
 from pipelines.vocabulary import load_vocabulary

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import ConcatError, ProtocolError
+from pipelines.freshness import status, verify
 from pipelines.manifest import read_manifest
 from pipelines.progress import SilentReporter
 from pipelines.recipe import Recipe, override
-from pipelines.runner import Run, Stage, StageContext, bring_up_to_date, status, verify
+from pipelines.run import Run, Stage, StageContext
+from pipelines.runner import bring_up_to_date
 
 
 def _first(context: StageContext) -> None:
