@@ -13,14 +13,13 @@ from pipelines.files import read_json
 from pipelines.freshness import Status, status
 from pipelines.manifest import RunManifest, read_manifest
 from pipelines.metrics.groups import Summary
-from pipelines.recipe import Task
 from pipelines.report.losses import LossCurves, read_losses
 from pipelines.run import Run, Stage
 from pipelines.stages.chain import chain
 from pipelines.stages.finetune import STAGE as FINETUNE
+from pipelines.terms import MAIN_FIGURE, Task
 from pipelines.vocabulary import Vocabulary, open_seen, open_unseen
 
-MAIN_FIGURE: Final[Mapping[Task, str]] = {"panoptic": "pq", "semantic": "miou", "instance": "mask_ap50"}
 CATEGORY_FIGURE: Final[Mapping[Task, str]] = {"panoptic": "pq", "semantic": "iou", "instance": "mask_ap50"}
 _GROUPS = TypeAdapter(Summary)
 _READER: Final = "eval"  # whatever eval may know, its report may

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pipelines.files import remove
-from pipelines.recipe import Task
+from pipelines.terms import Task
 from pipelines.training_log import BOARD, open_board
 
 PER_INCREMENT: Final = 1000

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pipelines.data.labelled_images import LabelledImages
 from pipelines.extractor import Extractor
 from pipelines.forward import Extracted, extract
-from pipelines.inference.probabilities import class_probabilities
+from pipelines.inference.probabilities import query_probabilities
 from pipelines.overlay import Picture
 from pipelines.painting import Painting, paint
 from pipelines.panels import panel_page
@@ -71,12 +71,14 @@ class TrainingPanels:
 
     @torch.no_grad()
     def _probabilities(self, queries: Tensor) -> Tensor:
-        """P of every query among the seen names, K×N; with a softmax, ∅ competes and is then left out."""
-        head = self.extractor.head
-        _, logits = head(queries, self.text)
-        if self.recipe.con.matching.classification == "softmax":
-            return head.classifier.with_no_object(logits).softmax(-1)[..., :-1]
-        return class_probabilities(logits, torch.zeros(len(self.seen), dtype=torch.bool, device=logits.device), 0.0)
+        """P of every query among the seen names, K×N."""
+        return query_probabilities(
+            self.extractor.head,
+            queries,
+            self.text,
+            torch.zeros(len(self.seen), dtype=torch.bool, device=queries.device),
+            softmax=self.recipe.con.matching.classification == "softmax",
+        )
 
 
 @contextmanager
