@@ -100,11 +100,6 @@ def _share(correct: Tensor, members: Tensor) -> float:
     return round(correct[members].float().mean().item(), 4)
 
 
-def lowest(table: Table, kind: str) -> float:
-    """The worst group's accuracy in one kind of view."""
-    return min(table[kind].values())
-
-
 def text_cosines(clip: MicroClip) -> Tensor:
     """(36, 36) cosine between the categories' embeddings, 0 on the diagonal: how far the names stand apart."""
     text = class_embeddings(clip)
