@@ -115,8 +115,11 @@ def _manifest(
 
 
 def _without_unseen_names(run: Run) -> Run:
-    """The run as a stage sees it that must not know unseen names, which a user may have listed in the recipe."""
-    data = run.recipe.data.model_copy(update={"unseen": ()})
+    """The run as a stage sees it that must not know unseen names.
+
+    A recipe may list them, or say where: its vocabulary holds them all.
+    """
+    data = run.recipe.data.model_copy(update={"unseen": (), "vocabulary": ""})
     finetune = run.recipe.finetune.model_copy(update={"taught": ()})
     return replace(run, recipe=run.recipe.model_copy(update={"data": data, "finetune": finetune}))
 

@@ -32,7 +32,7 @@ from pipelines.recipe import load_recipe, write_recipe
 from pipelines.run import Run, Stage, StageContext
 from pipelines.segmentors.origin import MICRO_BACKBONE
 from pipelines.stages import dump_queries, evaluate, finetune, precompute, train_cat, train_con
-from pipelines.vocabulary import load_vocabulary
+from pipelines.vocabulary import load_vocabulary, open_seen
 
 BLIND = ("precompute", "train-con", "dump-queries", "train-cat")
 TELLING = ("unseen.json", "val.json", "dropped.csv", "counts.csv", "overlay_train.png", "overlay_val.png")
@@ -63,16 +63,26 @@ class Watched:
 def watched(smoke: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Watched:
     """The four blind stages run while everything that tells of unseen categories is gone; then it comes back."""
     root = tmp_path_factory.mktemp("watched")
-    run = smoke.copy(root, "precompute", "con", "dump", "cat", "finetune", "eval")
-    cache = smoke.copy_scenes(root)
+    blind = _watch_blind_stages(smoke, root)
+    split = blind.folder / "split"
+    shutil.rmtree(split)
+    shutil.copytree(smoke.folder / "split", split)
+    return Watched(blind.folder, blind.cache, blind.opened | _watch(blind.folder, blind.cache, "finetune", "eval"))
+
+
+@pytest.fixture(scope="module", params=["semantic", "instance"])
+def watched_task(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """The same of the other two tasks, the four blind stages alone."""
+    return _watch_blind_stages(request.getfixturevalue(request.param), tmp_path_factory.mktemp("watched"))
+
+
+def _watch_blind_stages(finished: FinishedRun, root: Path) -> Watched:
+    run = finished.copy(root, "precompute", "con", "dump", "cat", "finetune", "eval")
+    cache = finished.copy_scenes(root)
     short = ("con.iterations=3", "cat.iterations=3", "finetune.iterations=2", "finetune.keep_every=1", "eval.panels=0")
     write_recipe(run / "recipe.toml", load_recipe(str(run / "recipe.toml"), short))
-    whole = shutil.copytree(run / "split", root / "split")
     _take_away(run / "split", TELLING)
-    opened = _watch(run, cache, *BLIND)
-    shutil.rmtree(run / "split")
-    shutil.copytree(whole, run / "split")
-    return Watched(run, cache, opened | _watch(run, cache, "finetune", "eval"))
+    return Watched(run, cache, _watch(run, cache, *BLIND))
 
 
 def _take_away(split: Path, names: tuple[str, ...]) -> None:
@@ -111,20 +121,28 @@ def _text_stores(paths: list[Path]) -> list[set[str]]:
 
 @pytest.mark.parametrize("stage", BLIND)
 def test_a_blind_stage_opens_nothing_that_tells_of_unseen_categories(watched: Watched, stage: str) -> None:
+    _check_blind(watched, stage, set(load_vocabulary("micrococo").seen.names))
+
+
+@pytest.mark.parametrize("stage", BLIND)
+def test_nor_does_a_blind_stage_of_another_task(watched_task: Watched, stage: str) -> None:
+    told = set(open_seen(watched_task.folder / "split/seen.json").names)
+    assert told
+    assert not told & set(_unseen())
+    _check_blind(watched_task, stage, told)
+
+
+def _check_blind(watched: Watched, stage: str, names: set[str]) -> None:
+    """The stage opened the seen names' files alone, and of the images only those that the training list has."""
     opened = watched.opened[stage]
     of_split = {path.name for path in opened if path.parent == watched.folder / "split"}
     assert "seen.json" in of_split
     assert of_split <= {"manifest.json", "train.json", "seen.json"}
-    names = _names_in_text_stores(opened)
-    assert names == set(load_vocabulary("micrococo").seen.names)
+    assert _names_in_text_stores(opened) == names
     assert not [path for path in opened if "vocabularies" in path.parts or path.parent.name == "annotations"]
-
-
-@pytest.mark.parametrize("stage", BLIND)
-def test_a_blind_stage_opens_no_image_that_was_dropped(watched: Watched, stage: str) -> None:
-    kept = {Path(image.file_name).stem for image in read_panoptic(watched.folder / "split/train.json").images}
-    pictures = [path for path in watched.opened[stage] if path.suffix in (".jpg", ".png")]
-    assert {path.stem for path in pictures} <= kept
+    listed = json.loads((watched.folder / "split/train.json").read_text())["images"]
+    pictures = [path for path in opened if path.suffix in (".jpg", ".png")]
+    assert {path.stem for path in pictures} <= {Path(image["file_name"]).stem for image in listed}
     assert not [path for path in pictures if "val2017" in str(path) or "tune2017" in str(path)]
     assert bool(pictures) == (stage != "train-cat")
 

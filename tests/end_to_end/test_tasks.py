@@ -1,6 +1,8 @@
 """The semantic and the instance task from data to scores, which `concat score` finds again from what eval wrote."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +12,16 @@ from concat_command import FinishedRun, concat_here
 from PIL import Image
 
 from pipelines.data.semantic_images import open_semantic_images
+from pipelines.files import sha256
 from pipelines.manifest import read_manifest
+from pipelines.progress import SilentReporter, SilentTask, Task
+from pipelines.recipe import load_recipe
+from pipelines.runner import Run, bring_up_to_date
+from pipelines.stages import evaluate
+from pipelines.stages.chain import chain
 from pipelines.vocabulary import Vocabulary, load_vocabulary, open_seen, write_part
 
-SHORT = ("--set", "con.iterations=20", "--set", "cat.iterations=20")
 MICROCOCO = load_vocabulary("micrococo")
-
-
-def _run(recipe: str, smoke: FinishedRun, root: Path) -> FinishedRun:
-    shown = concat_here("run", recipe, "--run", root / "run", *SHORT, cache=smoke.cache)
-    assert shown.returncode == 0, shown.stderr
-    return FinishedRun(root / "run", smoke.cache, shown)
-
-
-@pytest.fixture(scope="module")
-def semantic(smoke: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    return _run("smoke_zss", smoke, tmp_path_factory.mktemp("semantic"))
-
-
-@pytest.fixture(scope="module")
-def instance(smoke: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    return _run("smoke_gzsi", smoke, tmp_path_factory.mktemp("instance"))
 
 
 def _scenes(run: FinishedRun) -> Path:
@@ -139,6 +130,48 @@ def test_novel_only_has_unseen_figures_alone_and_better_ones(task: str, request:
         assert set(alone) == {"unseen"}
         assert alone["unseen"][figure] >= metrics[setting][task]["unseen"][figure] - 1e-9
     assert "novel-only" in run.shown.stdout
+
+
+# --- an interrupted evaluation ---------------------------------------------------------------------------------------
+
+
+class _GoneError(Exception):
+    """What ends an evaluation half way."""
+
+
+class _Leaving(SilentReporter, SilentTask):
+    """Goes away when twenty images are evaluated."""
+
+    done = 0
+
+    @contextmanager
+    def task(self, description: str, total: int, done: int = 0, unit: str = "img") -> Iterator[Task]:
+        yield self if description == "eval" else SilentTask()
+
+    def advance(self, n: int = 1, **_: float) -> None:
+        self.done += n
+        if self.done == 20:
+            raise _GoneError
+
+
+@pytest.mark.parametrize("task", ["smoke", "semantic", "instance"])
+def test_an_interrupted_evaluation_goes_on_and_ends_the_same(
+    task: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole: FinishedRun = request.getfixturevalue(task)
+    folder = whole.copy(tmp_path, "eval")
+    recipe = load_recipe(str(folder / "recipe.toml"), ("eval.panels=0",))
+    monkeypatch.setattr(evaluate, "CHUNK", 8)
+    with pytest.raises(_GoneError):
+        bring_up_to_date(Run(folder, recipe, whole.cache, _Leaving()), chain(recipe), "eval")
+    left = folder / ".eval.partial"
+    assert len(list((left / "scores").glob("*.json"))) == len(list((left / "queries").glob("*.h5"))) == 2
+    first = (left / "scores/001.json").stat().st_mtime_ns
+    assert bring_up_to_date(Run(folder, recipe, whole.cache, SilentReporter()), chain(recipe), "eval") == ["eval"]
+    assert (folder / "eval/scores/001.json").stat().st_mtime_ns == first
+    for name in ("metrics.json", "categories.csv", "inductive", "transductive", "inductive.json", "transductive.json"):
+        if (whole.folder / "eval" / name).exists():
+            assert sha256(folder / "eval" / name) == sha256(whole.folder / "eval" / name), name
 
 
 # --- the open vocabulary ---------------------------------------------------------------------------------------------

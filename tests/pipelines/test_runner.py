@@ -285,13 +285,17 @@ def test_a_copied_run_is_as_fresh_as_its_original(tmp_path: Path, chain: list[St
     assert [state for state, _ in _states(copy, chain)] == ["fresh", "fresh"]
 
 
-def test_a_blind_stage_does_not_get_the_unseen_names_with_the_recipe(tmp_path: Path, chain: list[Stage]) -> None:
-    seen: dict[str, tuple[str, ...]] = {}
+def test_a_blind_stage_gets_neither_unseen_names_nor_the_vocabulary_with_the_recipe(
+    tmp_path: Path, chain: list[Stage]
+) -> None:
+    given: dict[str, tuple[object, ...]] = {}
 
     def look(context: StageContext) -> None:
-        seen[context.stage] = context.recipe.data.unseen
+        recipe = context.recipe
+        given[context.stage] = (recipe.data.unseen, recipe.finetune.taught, recipe.data.vocabulary)
 
     knowing = Stage(**{**vars(chain[0]), "execute": look, "knows_unseen_names": True})
     blind = Stage(**{**vars(chain[1]), "execute": look, "reads": {"split-coco": ()}})
-    bring_up_to_date(_run(tmp_path, "data.unseen=['cow']"), [knowing, blind], "precompute")
-    assert seen == {"split-coco": ("cow",), "precompute": ()}
+    settings = ("data.unseen=['cow']", "finetune.taught=['tram']", "data.vocabulary=mine.toml")
+    bring_up_to_date(_run(tmp_path, *settings), [knowing, blind], "precompute")
+    assert given == {"split-coco": (("cow",), ("tram",), "mine.toml"), "precompute": ((), (), "")}
