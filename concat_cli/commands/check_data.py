@@ -12,6 +12,7 @@ from concat_cli.console import RichReporter
 from concat_cli.data_report import show_list
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Json
+from concat_cli.pixel_values import pixel_values
 from concat_cli.runs import open_run
 from pipelines.errors import ConcatError
 from pipelines.recipe import DataSettings
@@ -85,7 +86,7 @@ def check_data(
         checked = _check_run(run, cache, sheet or run / "check.png", how)
     else:
         settings = _settings(images, annotations, labels, listing)
-        values = _pixel_values(ignored)
+        values = pixel_values(ignored)
         checked = [_check_paths(settings, vocabulary, unseen, values, sheet or Path("check.png"), how)]
     if json_output:
         typer.echo(json.dumps({"lists": [_as_json(each) for each in checked]}, indent=1))
@@ -155,13 +156,6 @@ def _settings(images: Path | None, annotations: Path | None, labels: Path | None
         raise ConcatError("--list goes with --labels: a json lists its images itself.", mend="Leave out --list.")
     given = {"images": images, "annotations": annotations, "labels": labels, "listing": listing}
     return DataSettings(**{name: str(path) for name, path in given.items() if path is not None})
-
-
-def _pixel_values(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(word) for word in text.split(",") if word.strip())
-    except ValueError:
-        raise ConcatError(f"--ignore {text!r} is no list of pixel values.", mend="Write --ignore 0,255.") from None
 
 
 def _as_json(checked: CheckedList) -> dict[str, Any]:

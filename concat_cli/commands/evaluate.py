@@ -11,6 +11,7 @@ import typer
 from concat_cli.commands.split_data import DataSet, Root
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.pixel_values import pixel_values
 from concat_cli.runs import bring_up_to_date, open_run
 from concat_cli.scores import show_scores
 from pipelines.errors import ConcatError
@@ -44,6 +45,14 @@ def evaluate(
         str | None,
         typer.Option("--vocabulary", help="Shipped vocabulary or file.", show_default="the data set's"),
     ] = None,
+    ignored: Annotated[
+        str | None,
+        typer.Option(
+            "--ignore",
+            help="Values of its label maps that are no category, comma-separated.",
+            show_default="the data set's; 0,255 of your own",
+        ),
+    ] = None,
     text_embeddings: Annotated[
         Path | None, typer.Option("--text-embeddings", help="Given text embeddings of its names (.npy).")
     ] = None,
@@ -60,7 +69,7 @@ def evaluate(
     With --dataset, the open vocabulary is put to the test: no name of that data set need be known to training.
     """
     opened = open_run(run, cache=cache, settings=settings, seed=seed, device=device)
-    given = (root, images, labels, listing, annotations, vocabulary, text_embeddings, text_names)
+    given = (root, images, labels, listing, annotations, vocabulary, ignored, text_embeddings, text_names)
     if dataset is None:
         if any(value is not None for value in given):
             raise ConcatError("These options describe another data set.", mend="Name it; --dataset own for your own.")
@@ -73,6 +82,7 @@ def evaluate(
         target = _own(opened, images, labels, listing, annotations, vocabulary)
     else:
         target = _published(dataset, root, vocabulary)
+    target = _ignoring(target, ignored)
     stage = transfer_stage(_with_text(target, text_embeddings, text_names))
     bring_up_to_date(opened, stage.name, force=force, extra=stage)
     show_scores(run / stage.folder)
@@ -115,6 +125,14 @@ def _own(
 def _vocabulary_name(name_or_path: str) -> str:
     """A shipped name as it stands, a path made absolute."""
     return str(Path(name_or_path).resolve()) if Path(name_or_path).suffix else name_or_path
+
+
+def _ignoring(target: Target, values: str | None) -> Target:
+    if values is None:
+        return target
+    if target.task != "semantic":
+        raise ConcatError("--ignore says something about label maps, but these are none.", mend="Leave it out.")
+    return replace(target, ignored=pixel_values(values))
 
 
 def _with_text(target: Target, embeddings: Path | None, names: Path | None) -> Target:

@@ -9,6 +9,7 @@ import typer
 from concat_cli.console import RichReporter
 from concat_cli.errors import guarded
 from concat_cli.options import Debug
+from concat_cli.pixel_values import pixel_values
 from pipelines.errors import ConcatError
 from pipelines.progress import SilentReporter
 from pipelines.terms import Candidates, Task
@@ -116,7 +117,7 @@ def score(
             truth,
             predictions,
             vocabulary=_needed(chosen),
-            ignored=_values(ignore),
+            ignored=None if ignore is None else pixel_values(ignore),
             listed=listed,
             candidates=candidates,
             allow_missing=allow_missing,
@@ -154,14 +155,3 @@ def _needed(vocabulary: Vocabulary | None) -> Vocabulary:
             mend="Give --vocabulary: a shipped one (voc20, pc59, ade150, coco_stuff) or a file of one's own.",
         )
     return vocabulary
-
-
-def _values(ignore: str | None) -> frozenset[int] | None:
-    if ignore is None:
-        return None
-    parts = [part.strip() for part in ignore.split(",") if part.strip()]
-    if not all(part.isascii() and part.isdigit() and int(part) < 2**16 for part in parts):
-        raise ConcatError(
-            f"--ignore wants pixel values from 0 to 65535, not {ignore!r}.", mend="For example --ignore 0,255."
-        )
-    return frozenset(map(int, parts))

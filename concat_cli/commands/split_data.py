@@ -7,6 +7,7 @@ import typer
 
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.pixel_values import pixel_values
 from concat_cli.preparation import (
     Images,
     Labels,
@@ -54,6 +55,13 @@ def split_data(
         ),
     ] = None,
     unseen: Unseen = None,
+    ignore: Annotated[
+        str | None,
+        typer.Option(
+            help="Values of the label maps that are no category, comma-separated.",
+            show_default="the data set's; 0,255 of your own",
+        ),
+    ] = None,
     protocol: ProtocolOption = None,
     text_embeddings: TextEmbeddings = None,
     text_names: TextNames = None,
@@ -108,7 +116,7 @@ def split_data(
             "data.protocol": protocol,
         },
         unseen=unseen,
-        ignored=ignored,
+        ignored=ignored if ignore is None else pixel_values(ignore),
         settings=settings,
         seed=seed,
         device=device,

@@ -122,8 +122,8 @@ def _check_values(
             raise ConcatError(
                 f"The label map holds the pixel value {value}, which is no category of the vocabulary {vocabulary}.",
                 file=file,
-                mend=f"Give the vocabulary of these label maps, or list {value} among the ignored pixel values if it "
-                "marks pixels without a category.",
+                mend=f"Give the vocabulary of these label maps, or list {value} among the ignored pixel values "
+                f"(--ignore, or --set data.ignored=[0,255,{value}]) if it marks pixels without a category.",
             )
 
 

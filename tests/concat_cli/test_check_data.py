@@ -110,7 +110,7 @@ def test_label_maps(check: Callable[..., Any], tmp_path: Path) -> None:
     assert rows(shown.stdout) == {"dog": ["thing", "2", "600"], "cat": ["thing", "2", "300"]}
     assert check(*paths, *names, "--ignore", "0").returncode == 2  # 255 is no category then
     refused(check(*paths), "Label maps do not say", "--vocabulary")
-    refused(check(*paths, *names, "--ignore", "void"), "no list of pixel values")
+    refused(check(*paths, *names, "--ignore", "void"), "wants pixel values from 0 to 65535")
 
 
 def test_what_does_not_fit_together_is_refused(check: Callable[..., Any], tmp_path: Path) -> None:

@@ -65,6 +65,15 @@ def test_ones_own_label_maps_are_split_by_either_protocol(streets: Path, protoco
     assert "tram" in checked.stdout
 
 
+def test_a_value_of_ones_own_label_maps_can_be_ignored(streets: Path) -> None:
+    Image.fromarray(np.full((40, 60), 9, np.uint8)).save(streets / "labels/1.png")
+    shown = concat_here(*_own(streets, "--ignore", "9, 255"), cache=streets / "cache")
+    assert shown.returncode == 0, shown.stderr
+    assert "ignored = [\n    9,\n    255,\n]" in (streets / "run/recipe.toml").read_text()
+    train = json.loads((streets / "run/split/train.json").read_text())
+    assert [image["file_name"] for image in train["images"]] == ["0.jpg", "2.jpg", "3.jpg"]
+
+
 def test_voc_is_found_by_its_layout_and_keeps_its_own_split(tmp_path: Path) -> None:
     shown = concat_here(
         *("split-data", "voc", "--run", tmp_path / "run", "--root", shared_data("voc_sample3"), *BARE), cache=tmp_path
@@ -94,7 +103,8 @@ def test_what_is_wrong_with_a_preparation_is_one_message(streets: Path) -> None:
     refused(concat_here(*_own(streets), cache=cache), "77")
     (streets / "val.txt").write_text("4\n")
     Image.fromarray(np.full((40, 60), 9, np.uint8)).save(streets / "labels/1.png")
-    refused(concat_here(*_own(streets), cache=cache), "1.png", "value 9")
+    refused(concat_here(*_own(streets), cache=cache), "1.png", "value 9", "--ignore")
+    refused(concat_here(*_own(streets, "--ignore", "void"), cache=cache), "--ignore wants pixel values")
     Image.fromarray(np.full((41, 60), 1, np.uint8)).save(streets / "labels/1.png")
     refused(concat_here(*_own(streets), cache=cache), "1.png", "60×41 px")
     Image.fromarray(np.full((40, 60, 3), 1, np.uint8)).save(streets / "labels/1.png")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from concat_command import FinishedRun, concat_here
+from concat_command import FinishedRun, concat_here, refused
 from PIL import Image
 
 from pipelines.data.semantic_images import open_semantic_images
@@ -230,7 +230,12 @@ def test_a_run_is_scored_on_another_data_set_with_other_names(
 
 def test_a_panoptic_run_may_be_scored_on_label_maps(smoke: FinishedRun, toys: Path, tmp_path: Path) -> None:
     run = smoke.copy(tmp_path)
-    shown = concat_here("eval", "--run", run, "--dataset", "own", *_given(toys), cache=smoke.cache)
+    for path in (toys / "labels").iterdir():
+        values = np.asarray(Image.open(path))
+        Image.fromarray(np.where(values == 255, 200, values).astype(np.uint8)).save(path)
+    arguments = ("eval", "--run", run, "--dataset", "own", *_given(toys))
+    refused(concat_here(*arguments, cache=smoke.cache), "holds the pixel value 200", "--ignore")
+    shown = concat_here(*arguments, "--ignore", "200", cache=smoke.cache)
     assert shown.returncode == 0, shown.stderr
     assert _metrics(FinishedRun(run, smoke.cache, shown), "eval-toys")["task"] == "semantic"
     values = {int(v) for p in (run / "eval-toys/transductive").iterdir() for v in np.unique(np.asarray(Image.open(p)))}
@@ -244,6 +249,8 @@ def test_another_data_set_has_to_be_described(smoke: FinishedRun, toys: Path) ->
         (("--dataset", "own", "--images", toys / "images"), "is not described"),
         (("--dataset", "own", *_given(toys), "--text-names", toys / "toys.json"), "belong together"),
         (("--dataset", "voc", "--root", toys), "No voc data set is there"),
+        (("--dataset", "own", *_given(toys), "--ignore", "void"), "--ignore wants pixel values"),
+        (("--ignore", "7"), "describe another data set"),
     ):
         shown = concat_here("eval", "--run", smoke.folder, *arguments, cache=smoke.cache)
         assert shown.returncode == 2, shown.stdout
