@@ -30,7 +30,7 @@ from pipelines.scoring.semantic import score_label_maps
 ODD_NAMES = ["", "7", "../../up.png", "/etc/passwd", "a\0.png", "C:\\a.png"]
 ODD_NUMBERS = [-1, 0, 1, 2, 7, 21, 99, 2**24, 2**53, 2**64, 10**400, 0.5, 1.0, math.nan, math.inf, -math.inf]
 ODD_VALUES: list[Any] = [None, True, *ODD_NAMES, *ODD_NUMBERS, [], [1], [[1.0, 2.0]], {}, {"a": 1}, [[], []]]
-many = settings(max_examples=60, deadline=2000, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=60, deadline=10_000, suppress_health_check=list(HealthCheck))
 
 
 @st.composite
@@ -150,6 +150,13 @@ def _check_panoptic(pair: Paths) -> None:
         lambda: _slow_pq(pair),
         "pq",
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where nothing is compiled yet, the first PNG takes seconds, which is no hang."""
+    pair = write_panoptic_pair(tmp_path_factory.mktemp("compiled") / "pair")
+    score_panoptic(pair.truth, pair.predictions, vocabulary=VOCABULARY, workers=1)
 
 
 @pytest.fixture(scope="module")
