@@ -58,7 +58,7 @@ def split_panoptic(annotations: Path, out: Path, *, vocabulary: Vocabulary, prot
     choice = choose(segments, vocabulary, protocol, file=annotations, keep_empty=protocol == "zps")
     kept_ids = {image_id for image_id, kept in zip(image_ids, choice.keep.tolist(), strict=True) if kept}
     kept_images = (raw for raw, image in zip(spans.images, images, strict=True) if image.id in kept_ids)
-    _write(out, spans, kept_images, _listed(spans.annotations, segments, choice), vocabulary.seen)
+    _write(out, spans, kept_images, _listed(spans.annotations, segments, choice, annotations), vocabulary.seen)
     name_of = {image.id: image.file_name for image in images}
     result = summarise(choice, segments, vocabulary, image_ids, [name_of[image_id] for image_id in image_ids])
     return replace(result, unannotated=len(images) - len(image_ids))
@@ -91,19 +91,22 @@ def _read_segments(spans: Sequence[Raw], path: Path, vocabulary: Vocabulary) -> 
     return image_ids, Segments(len(image_ids), row, category, np.asarray(areas), np.asarray(crowds))
 
 
-def _listed(spans: Sequence[Raw], segments: Segments, choice: Choice) -> Iterator[bytes | Raw]:
+def _listed(spans: Sequence[Raw], segments: Segments, choice: Choice, path: Path) -> Iterator[bytes | Raw]:
     """The entries of the kept images; one that loses segments is put together anew from what it keeps."""
     ends = np.cumsum(np.bincount(segments.row, minlength=segments.images)).tolist()
     start = 0
     for span, kept, end in zip(spans, choice.keep.tolist(), ends, strict=True):
         if kept:
             listed = choice.listed[start:end]
-            yield span if listed.all() else _with_segments(span, listed.tolist())
+            yield span if listed.all() else _with_segments(span, listed.tolist(), path)
         start = end
 
 
-def _with_segments(span: Raw, listed: Sequence[bool]) -> bytes:
-    fields = msgspec.json.decode(span, type=dict[str, Raw])
+def _with_segments(span: Raw, listed: Sequence[bool], path: Path) -> bytes:
+    try:
+        fields = msgspec.json.decode(span, type=dict[str, Raw])
+    except UnicodeDecodeError as error:  # in the name of a field that nothing reads
+        raise not_panoptic(path, f"an annotation: {error}") from None
     given = msgspec.json.decode(fields["segments_info"], type=list[Raw])
     kept = [segment for segment, wanted in zip(given, listed, strict=True) if wanted]
     return msgspec.json.encode({**fields, "segments_info": kept})

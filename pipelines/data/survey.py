@@ -89,7 +89,7 @@ def describe_json(annotations: Path) -> tuple[JsonTask, Vocabulary]:
         entries = msgspec.json.decode(spans.categories, type=list[_Entry])
         categories = tuple(Category(id=e.id, name=e.name, isthing=e.isthing != 0, color=e.color) for e in entries)
         vocabulary = Vocabulary(name=annotations.stem, categories=categories)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _neither(annotations, str(error)) from None
     except ValidationError as error:
         raise _neither(annotations, f"its categories: {error.errors()[0]['msg']}") from None

@@ -160,6 +160,13 @@ def test_a_category_that_is_none_of_the_vocabulary_is_named_with_its_image(tmp_p
         split_panoptic(source, tmp_path / "train.json", vocabulary=VOCABULARY)
 
 
+def test_a_field_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = write_panoptic_json(tmp_path / "a.json", {1: [segment(1, THING), segment(2, UNSEEN)]})
+    path.write_bytes(path.read_bytes().replace(b'"file_name": "0001.png"', b'"\x8d": 1, "file_name": "0001.png"'))
+    with pytest.raises(CorruptFileError, match=r"an annotation: .* can't decode byte 0x8d"):
+        split_panoptic(path, tmp_path / "train.json", vocabulary=VOCABULARY, protocol="zss")
+
+
 def test_a_vocabulary_without_unseen_categories_is_refused(tmp_path: Path) -> None:
     source = write_panoptic_json(tmp_path / "a.json", {1: [segment(1, THING)]})
     with pytest.raises(ConcatError, match="marks no category as unseen"):

@@ -117,6 +117,14 @@ def test_the_form_of_a_json_is_told_by_its_annotations(tmp_path: Path) -> None:
             describe_json(write(tmp_path / "c.json", [], annotations))
 
 
+@pytest.mark.parametrize("told", [b'"cat"', b'"segments_info"'])
+def test_a_json_that_is_no_text_is_neither(tmp_path: Path, told: bytes) -> None:
+    path = write(tmp_path / "a.json", [image_entry(1)], [annotation_entry(1, [segment(1, THING)])])
+    path.write_bytes(path.read_bytes().replace(told, b'"\x8d"'))
+    with pytest.raises(CorruptFileError, match="can't decode byte 0x8d"):
+        describe_json(path)
+
+
 def test_real_jsons_are_told_apart() -> None:
     panoptic = shared_data("coco_panoptic_100train") / "annotations/panoptic_train2017.json"
     instances = shared_data("coco_instances_tiny38") / "annotations/instances_train2017.json"
