@@ -1,6 +1,8 @@
 """The Typer app: the commands in the order in which they are used."""
 
+import errno
 import os
+import threading
 from typing import Annotated
 
 import typer
@@ -81,4 +83,11 @@ app.command("make-micrococo", rich_help_panel=WORLD)(micrococo.make_micrococo)
 
 def main() -> None:
     """The console script."""
+    threading.excepthook = _report_unless_disk_is_full
     app()
+
+
+def _report_unless_disk_is_full(failure: threading.ExceptHookArgs) -> None:
+    """A full disk is told once, by the stage; TensorBoard's writing thread would show its traceback besides."""
+    if not (isinstance(failure.exc_value, OSError) and failure.exc_value.errno in (errno.ENOSPC, errno.EDQUOT)):
+        threading.__excepthook__(failure)
