@@ -101,7 +101,7 @@ class Zip:
         self.path, self._source, self._mend = path, source, mend
         self.entries: dict[str, Entry] = {}
         for info in self._directory():
-            if not info.is_dir() and not info.filename.startswith("__MACOSX/"):
+            if not info.filename.endswith("/") and not info.filename.startswith("__MACOSX/"):  # a damaged one may be ""
                 self._add(info)
 
     def read(self, name: str) -> bytes:

@@ -1,5 +1,6 @@
 """Folders and zips give the same files; zips within zips; what is damaged, unsafe or missing is one clear error."""
 
+import contextlib
 import hashlib
 import io
 import multiprocessing
@@ -265,6 +266,7 @@ BOMB = zipped({"a.png": bytes(20 << 20)})
         (_patched(zipped(CONTENT), b"a.png", SIZE, struct.pack("<I", 1501)), "size or checksum differ"),
         (_patched(zipped(CONTENT), b"a.png", SIZE, struct.pack("<I", 3 << 30)), "says that it holds 3.0 GiB"),
         (_patched(BOMB, b"a.png", SIZE, struct.pack("<I", 9)), "holds more bytes than it says"),
+        (_patched(zipped(CONTENT), b"a.png", 46, b"\0"), "'' leads out of its folder"),
         (_patched(zipped(CONTENT), b"a.png", 42, b"\2\0\0\0"), "not where the directory says"),
         (_patched(zipped(CONTENT), b"a.png", 42, b"\xfe\xff\xff\xff"), "cannot be read"),
     ],
@@ -312,6 +314,17 @@ def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
 SMALL = {"t/a.png": b"first " * 9, "t/b.json": b'{"second": 2}', "t/c": b""}
 INNER = zipped(SMALL)
 MALFORMED = [zipped(SMALL), zipped(SMALL, STORED), zipped({"in.zip": INNER}), zipped({"in.zip": INNER}, STORED)]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_any_wrong_byte_of_a_zip_is_an_error_or_changes_nothing(which: int, tmp_path: Path) -> None:
+    whole, path = MALFORMED[which], tmp_path / "x.zip"
+    for place in range(len(whole)):
+        for byte in {0, 255, whole[place] ^ 1, whole[place] ^ 32}:
+            path.write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+            with contextlib.suppress(ConcatError):
+                files = open_files(path)
+                assert all(files.read(name) == SMALL[f"t/{name}"] for name in files.names() if f"t/{name}" in SMALL)
 
 
 @settings(max_examples=400, deadline=None)
