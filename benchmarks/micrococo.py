@@ -1,6 +1,7 @@
-"""Collects `concat demo` runs of several seeds: one json a seed in benchmarks/results/, and the README's tables.
+"""Collects runs of several seeds: one json a seed in benchmarks/results/, and the README's tables.
 
-python benchmarks/micrococo.py RUN [RUN …]
+python benchmarks/micrococo.py RUN [RUN …]                  `concat demo` runs
+python benchmarks/micrococo.py --name taught RUN [RUN …]    inductive ones (finetune.unseen=false), taught afterwards
 """
 
 import argparse
@@ -62,10 +63,12 @@ def tables(runs: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
-    runs = [collect(path) for path in parser.parse_args().runs]
+    parser.add_argument("--name", default="micrococo", help="what the files in results/ begin with")
+    given = parser.parse_args()
+    runs = [collect(path) for path in given.runs]
     RESULTS.mkdir(exist_ok=True)
     for run in runs:
-        (RESULTS / f"micrococo_seed{run['seed']}.json").write_text(json.dumps(run, indent=1) + "\n")
+        (RESULTS / f"{given.name}_seed{run['seed']}.json").write_text(json.dumps(run, indent=1) + "\n")
     print(tables(runs))
 
 
