@@ -240,6 +240,9 @@ def test_given_text_embeddings_take_the_place_of_a_text_encoder(real: RealRun, t
         assert rows.shape == (len(expected), 512)
     images = [read_manifest(r / "precompute/manifest.json").outputs["images"].path for r in (run, real.folder)]
     assert images[0] == images[1]  # other names never cost the images again
+    taught = concat_here("teach", run, "--names", "e-scooter", "--out", tmp_path / "taught", cache=real.cache)
+    refused(taught, "made from given text embeddings", "e-scooter")
+    assert not (tmp_path / "taught").exists()
 
 
 def _zip_officially(data: Path, root: Path) -> tuple[Path, Path]:
