@@ -146,6 +146,7 @@ def test_no_worker_outlives_an_interrupted_or_killed_parent(tmp_path: Path, how:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which jobs in the background ignore
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
     assert parent.stdout is not None
@@ -157,7 +158,7 @@ def test_no_worker_outlives_an_interrupted_or_killed_parent(tmp_path: Path, how:
         os.killpg(parent.pid, how)  # as a terminal does: to all of them
     else:
         parent.kill()
-    parent.wait(60)  # seconds on an idle machine, many on a busy one
+    parent.wait(60)
     assert wait_for(lambda: not any(map(is_alive, children)))
     if how is signal.SIGINT:
         complaint = parent.stderr.read()
