@@ -1,6 +1,19 @@
 """Pixel values of label maps, as options state them."""
 
+from typing import Annotated
+
+import typer
+
 from pipelines.errors import ConcatError
+
+Ignore = Annotated[
+    str | None,
+    typer.Option(
+        "--ignore",
+        help="Values of the label maps that are no category, comma-separated.",
+        show_default="the data set's; 0,255 of your own",
+    ),
+]
 
 
 def pixel_values(text: str) -> tuple[int, ...]:

@@ -52,7 +52,8 @@ TextNames = Annotated[Path | None, typer.Option("--text-names", help="Names of t
 def prepare(
     run: Path,
     *,
-    begin: str | None,
+    recipe: str | None,
+    otherwise: str,
     given: Mapping[str, Path | str | None],
     unseen: str | None,
     ignored: tuple[int, ...] | None = None,
@@ -65,7 +66,7 @@ def prepare(
     """Writes a run's recipe and splits its data set.
 
     Args:
-        begin: recipe to begin with; None: the run's own.
+        recipe: the one to begin with; None: the run's own, or in a new run `otherwise`.
         given: setting → file, folder or word; None leaves the recipe's.
         unseen: names, comma-separated.
         settings: what the user sets besides, which wins.
@@ -76,6 +77,7 @@ def prepare(
         assignments.append(f"data.unseen=[{names}]")
     if ignored is not None:
         assignments.append(f"data.ignored={list(ignored)}")
+    begin = recipe or (None if (run / "recipe.toml").exists() else otherwise)
     opened = open_run(
         run, cache=cache, recipe=begin, settings=assignments + list(settings or []), seed=seed, device=device
     )

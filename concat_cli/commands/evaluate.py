@@ -11,7 +11,7 @@ import typer
 from concat_cli.commands.split_data import DataSet, Root
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
-from concat_cli.pixel_values import pixel_values
+from concat_cli.pixel_values import Ignore, pixel_values
 from concat_cli.runs import bring_up_to_date, open_run
 from concat_cli.scores import show_scores
 from pipelines.errors import ConcatError
@@ -45,14 +45,7 @@ def evaluate(
         str | None,
         typer.Option("--vocabulary", help="Shipped vocabulary or file.", show_default="the data set's"),
     ] = None,
-    ignored: Annotated[
-        str | None,
-        typer.Option(
-            "--ignore",
-            help="Values of its label maps that are no category, comma-separated.",
-            show_default="the data set's; 0,255 of your own",
-        ),
-    ] = None,
+    ignored: Ignore = None,
     text_embeddings: Annotated[
         Path | None, typer.Option("--text-embeddings", help="Given text embeddings of its names (.npy).")
     ] = None,

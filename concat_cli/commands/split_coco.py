@@ -80,10 +80,10 @@ def split_coco(
 
     Folders may be zips, as published: --images train2017.zip --annotations panoptic_annotations_trainval2017.zip.
     """
-    begin = recipe or (None if (run / "recipe.toml").exists() else RECIPES[task or "panoptic"])
     prepare(
         run,
-        begin=begin,
+        recipe=recipe,
+        otherwise=RECIPES[task or "panoptic"],
         given={
             "data.images": images,
             "data.annotations": annotations,

@@ -7,7 +7,7 @@ import typer
 
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
-from concat_cli.pixel_values import pixel_values
+from concat_cli.pixel_values import Ignore, pixel_values
 from concat_cli.preparation import (
     Images,
     Labels,
@@ -55,13 +55,7 @@ def split_data(
         ),
     ] = None,
     unseen: Unseen = None,
-    ignore: Annotated[
-        str | None,
-        typer.Option(
-            help="Values of the label maps that are no category, comma-separated.",
-            show_default="the data set's; 0,255 of your own",
-        ),
-    ] = None,
+    ignore: Ignore = None,
     protocol: ProtocolOption = None,
     text_embeddings: TextEmbeddings = None,
     text_names: TextNames = None,
@@ -106,7 +100,8 @@ def split_data(
         )
     prepare(
         run,
-        begin=recipe or (None if (run / "recipe.toml").exists() else "concat_zss"),
+        recipe=recipe,
+        otherwise="concat_zss",
         given={
             **paths,
             "clip.text_embeddings": text_embeddings,

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,7 +21,7 @@ BEFORE = (render.STAGE, split.STAGE, precompute.STAGE, train_con.STAGE, dump_que
 """The stages that a taught run shares with the one it comes from."""
 
 
-def teach_run(run: Run, names: tuple[str, ...], folder: Path) -> Run:
+def teach_run(run: Run, names: tuple[str, ...], folder: Path) -> None:
     """Makes a run in `folder` that shares all of `run` but its finetuning, which is to teach `names` besides.
 
     Names that `run` was taught are taught again. Nothing is trained yet: the stage finetune of the new run is stale.
@@ -48,7 +47,6 @@ def teach_run(run: Run, names: tuple[str, ...], folder: Path) -> Run:
         shutil.copytree(run.folder / stage.folder, partial / stage.folder, copy_function=_link_or_copy)
     write_recipe(partial / "recipe.toml", recipe)
     replace_folder(partial, folder)
-    return replace(run, folder=folder, recipe=recipe)
 
 
 def taught_recipe(recipe: Recipe, names: tuple[str, ...]) -> Recipe:

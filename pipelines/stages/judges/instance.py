@@ -68,8 +68,8 @@ class InstanceJudge:
         scores = {}
         for answer, which in candidates.items():
             part = self.vocabulary.unseen if which == "novel-only" else self.vocabulary
-            results = [result for record in records for result in self._results(record, answer)]
-            results = [result for result in results if result["category_id"] in part.ids]
+            ids = set(part.ids)
+            results = [r for record in records for r in self._results(record, answer) if r["category_id"] in ids]
             mask, box = (evaluate_instances(truth, results, category_ids=part.ids, kind=k) for k in ("segm", "bbox"))
             scores[answer] = instance_scores(mask, box, self.vocabulary, images=len(records), candidates=which)
         return scores

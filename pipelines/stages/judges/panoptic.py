@@ -27,6 +27,7 @@ class PanopticJudge:
 
     def __init__(self, data: LabelledImages, vocabulary: Vocabulary, settings: EvalSettings, out: Path) -> None:
         self.data, self.vocabulary, self.settings, self.out = data, vocabulary, settings, out
+        self.ids = set(vocabulary.ids)
         self.isthing = torch.tensor([category.isthing for category in vocabulary.categories])
 
     def record(
@@ -39,9 +40,8 @@ class PanopticJudge:
         for answer, prediction in predictions.items():
             segments = [PredictedSegment(s.id, self.vocabulary.categories[s.label].id) for s in prediction.segments]
             runs, listed = truths[answers[answer].candidates]
-            scores[answer] = score_image(
-                runs, listed, prediction.ids, segments, categories=set(self.vocabulary.ids), image=name
-            ).to_json()
+            score = score_image(runs, listed, prediction.ids, segments, categories=self.ids, image=name)
+            scores[answer] = score.to_json()
         return {
             SCORES: scores,
             ANNOTATIONS: {

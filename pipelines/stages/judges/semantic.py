@@ -24,7 +24,8 @@ class SemanticJudge:
 
     def __init__(self, data: LabelledImages, vocabulary: Vocabulary, out: Path) -> None:
         self.data, self.vocabulary, self.out = data, vocabulary, out
-        self.ids = np.array(vocabulary.ids)
+        self.ids, self.index_of = np.array(vocabulary.ids), vocabulary.index_of()
+        self.unseen = np.array([category.unseen for category in vocabulary.categories])
 
     def record(
         self, extracted: Extracted, index: int, answers: Mapping[str, Answer], written: Mapping[str, str]
@@ -73,12 +74,10 @@ class SemanticJudge:
     def _truths(self, index: int) -> dict[Candidates, NDArray[np.int64]]:
         """The truth as indices (H×W) for each candidate set: seen pixels are ignored where unseen names compete."""
         ids, segments = self.data.truth(index)
-        index_of = self.vocabulary.index_of()
         truth = np.full(ids.shape, IGNORED, np.int64)
         for segment in segments:
-            truth[ids == segment.id] = index_of[segment.category_id]
-        unseen = np.array([category.unseen for category in self.vocabulary.categories])
-        novel = np.where((truth != IGNORED) & unseen[truth], truth, IGNORED)
+            truth[ids == segment.id] = self.index_of[segment.category_id]
+        novel = np.where((truth != IGNORED) & self.unseen[truth], truth, IGNORED)
         return {"generalised": truth, "novel-only": novel}
 
 
