@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipelines.data.coco_panoptic import category_entries
-from pipelines.data.panoptic_png import decode_panoptic_runs, read_panoptic_png, write_panoptic_png
+from pipelines.base.parallel import usable_cores
+from pipelines.data.formats.coco_panoptic import category_entries
+from pipelines.data.formats.panoptic_png import decode_panoptic_runs, read_panoptic_png, write_panoptic_png
 from pipelines.metrics.panoptic_quality import (
     CategoryCounts,
     ImageScore,
@@ -39,8 +40,7 @@ from pipelines.metrics.panoptic_quality import (
     total,
 )
 from pipelines.metrics.segment_runs import runs_of
-from pipelines.parallel import usable_cores
-from pipelines.vocabulary import load_vocabulary
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 WIDTH, HEIGHT, SEGMENTS = 640, 480, 10
 ROUNDS = 5

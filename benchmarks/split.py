@@ -18,9 +18,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines.data.coco_panoptic import category_entries
-from pipelines.data.split import split_panoptic
-from pipelines.vocabulary import load_vocabulary
+from pipelines.data.formats.coco_panoptic import category_entries
+from pipelines.data.splits.split import split_panoptic
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 VOCABULARY = "coco_panoptic"
 IMAGES = 118_287

@@ -23,8 +23,8 @@ from rich.text import Text
 
 from concat_cli.plain_progress import PlainTask, PlainTraining, figures_text
 from concat_cli.training_panel import TrainingPanel
-from pipelines.errors import ConcatError
-from pipelines.progress import Task, TrainingTask
+from pipelines.base.errors import ConcatError
+from pipelines.base.progress import Task, TrainingTask
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

@@ -10,10 +10,10 @@ from rich.markup import escape
 from concat_cli.console import out, table
 
 if TYPE_CHECKING:
-    from pipelines.data.check import CategoryCount, DataReport
-    from pipelines.data.findings import Finding
+    from pipelines.base.terms import Task
+    from pipelines.data.checks.check import CategoryCount, DataReport
+    from pipelines.data.checks.findings import Finding
     from pipelines.stages.check import CheckedList
-    from pipelines.terms import Task
 
 SEGMENTS = {"panoptic": "segments", "instance": "instances"}
 SHOWN = 5  # files of a finding; --json has more
@@ -72,7 +72,7 @@ def _in_short(report: DataReport, task: Task) -> str:
 
 
 def _sampled(report: DataReport) -> bool:
-    from pipelines.data.check import DECODED
+    from pipelines.data.checks.check import DECODED
 
     return report.decoded == DECODED < report.images
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import typer
 
 from concat_cli.console import err, show_error
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

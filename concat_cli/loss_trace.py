@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from pipelines.progress import StepFigures
+from pipelines.base.progress import StepFigures
 
 TOTAL = "loss"
 _MEMORY = 0.95  # of the smoothed losses: about the last 20 steps

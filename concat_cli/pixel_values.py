@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 
 Ignore = Annotated[
     str | None,

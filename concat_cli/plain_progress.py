@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from concat_cli.loss_trace import TOTAL, LossTrace, memory_text
-from pipelines.progress import StepFigures
+from pipelines.base.progress import StepFigures
 
 
 def figures_text(figures: Mapping[str, float]) -> str:

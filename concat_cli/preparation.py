@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from concat_cli.runs import bring_up_to_date, open_run, quoted
-from pipelines.terms import Protocol
+from pipelines.base.terms import Protocol
 
 _Folder = typer.Option
 Images = Annotated[Path | None, _Folder("--images", help="Folder or zip of training images.")]

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from concat_cli.console import RichReporter
 from concat_cli.errors import command_line
-from pipelines.errors import ConcatError
-from pipelines.recipe import load_recipe, override
-from pipelines.recipe_paths import with_absolute_paths
-from pipelines.vocabulary import choose_vocabulary
+from pipelines.base.errors import ConcatError
+from pipelines.recipes.paths import with_absolute_paths
+from pipelines.recipes.recipe import load_recipe, override
+from pipelines.vocabularies.vocabulary import choose_vocabulary
 
 if TYPE_CHECKING:
-    from pipelines.run import Run, Stage
+    from pipelines.runs.run import Run, Stage
 
 
 def open_run(
@@ -50,7 +50,7 @@ def open_run(
     resolved = load_recipe(recipe, tuple(overrides)) if recipe else override(load_recipe(str(path)), tuple(overrides))
     resolved = with_absolute_paths(resolved)
     choose_vocabulary(resolved.data.vocabulary, resolved.data.unseen)  # so that no recipe is kept that cannot run
-    from pipelines.run import Run
+    from pipelines.runs.run import Run
 
     return Run(
         folder=folder,
@@ -63,7 +63,7 @@ def open_run(
 
 def bring_up_to_date(run: Run, target: str, *, force: bool = False, extra: Stage | None = None) -> None:
     """Runs `target` and what it needs, and says what was done; `extra` is a stage besides those of the recipe."""
-    from pipelines.runner import bring_up_to_date as execute
+    from pipelines.runs.runner import bring_up_to_date as execute
     from pipelines.stages.chain import chain
 
     stages = chain(run.recipe) + ([extra] if extra else [])

@@ -3,8 +3,8 @@
 from rich.markup import escape
 
 from concat_cli.console import out, table
+from pipelines.base.terms import Task
 from pipelines.scoring.scores import CANDIDATES, Figures, Scores
-from pipelines.terms import Task
 
 TITLES: dict[Task, str] = {
     "panoptic": "Panoptic quality",

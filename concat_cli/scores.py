@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from concat_cli.console import out, table
-from pipelines.files import read_json
-from pipelines.terms import MAIN_FIGURE, Task
+from pipelines.base.files import read_json
+from pipelines.base.terms import MAIN_FIGURE, Task
 
 GROUPS = ("all", "things", "stuff", "seen", "unseen", "harmonic")
 

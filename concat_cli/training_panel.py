@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from concat_cli.loss_trace import TOTAL, LossTrace, memory_text, sparkline
-from pipelines.progress import StepFigures
+from pipelines.base.progress import StepFigures
 
 _WIDEST = 100  # columns; in wider panels the eye has to wander
 

@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipelines.segmenter import Segmenter
+    from pipelines.predict.segmenter import Segmenter
 
 __all__ = ["Segmenter"]
 
@@ -14,6 +14,6 @@ __all__ = ["Segmenter"]
 def __getattr__(name: str) -> Any:
     if name != "Segmenter":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pipelines.segmenter import Segmenter
+    from pipelines.predict.segmenter import Segmenter
 
     return Segmenter

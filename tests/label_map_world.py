@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.data.archives import Files, open_files
-from pipelines.data.label_map import write_label_map
+from pipelines.data.files.archives import Files, open_files
+from pipelines.data.formats.label_map import write_label_map
 
 
 @dataclass(frozen=True)

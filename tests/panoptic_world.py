@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.data.panoptic_png import write_panoptic_png
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.data.formats.panoptic_png import write_panoptic_png
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 THING, OTHER_THING, STUFF, UNSEEN = 7, 3, 90, 21
 VOCABULARY = Vocabulary(

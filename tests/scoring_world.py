@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from panoptic_world import OTHER_THING, STUFF, THING, UNSEEN, VOCABULARY, World, segment, write_world
 from pycocotools import mask as coco_mask
 
-from pipelines.data.label_map import write_label_map
+from pipelines.data.formats.label_map import write_label_map
 
 LEFT, RIGHT = np.s_[:, :3], np.s_[:, 3:]
 TOP, BOTTOM = np.s_[:2], np.s_[2:]

@@ -7,11 +7,11 @@ import torch
 
 from pipelines.clip.encoder import ClipModel, load_clip
 from pipelines.clip.text import embed_names
-from pipelines.extractor import Extractor
-from pipelines.projector import build_projection_head
-from pipelines.recipe import Recipe, load_recipe
-from pipelines.trained import TrainedModel
-from pipelines.vocabulary import Vocabulary, load_vocabulary
+from pipelines.models.extractor import Extractor
+from pipelines.models.projector import build_projection_head
+from pipelines.predict.trained import TrainedModel
+from pipelines.recipes.recipe import Recipe, load_recipe
+from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary
 
 MICROCOCO = load_vocabulary("micrococo")
 

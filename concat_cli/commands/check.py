@@ -15,7 +15,7 @@ COLOURS = {"fresh": "green", "stale": "yellow", "missing": "dim"}
 @guarded
 def status(run: RunArgument, json_output: Json = False, cache: Cache = None, debug: Debug = False) -> None:
     """Show which stages are fresh, stale (and which input or setting changed) or missing."""
-    from pipelines.freshness import status as states
+    from pipelines.runs.freshness import status as states
     from pipelines.stages.chain import chain
 
     opened = open_run(run, cache=cache)
@@ -30,7 +30,7 @@ def status(run: RunArgument, json_output: Json = False, cache: Cache = None, deb
 @guarded
 def verify(run: RunArgument, cache: Cache = None, debug: Debug = False) -> None:
     """Hash every output of a run again and name those that changed."""
-    from pipelines.freshness import verify as check
+    from pipelines.runs.freshness import verify as check
     from pipelines.stages.chain import chain
 
     opened = open_run(run, cache=cache)

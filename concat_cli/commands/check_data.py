@@ -14,12 +14,12 @@ from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Json
 from concat_cli.pixel_values import pixel_values
 from concat_cli.runs import open_run
-from pipelines.errors import ConcatError
-from pipelines.recipe import DataSettings
+from pipelines.base.errors import ConcatError
+from pipelines.recipes.recipe import DataSettings
 
 if TYPE_CHECKING:
     from pipelines.stages.check import CheckedList, Thoroughness
-    from pipelines.vocabulary import Vocabulary
+    from pipelines.vocabularies.vocabulary import Vocabulary
 
 File = typer.Option
 
@@ -72,8 +72,8 @@ def check_data(
     debug: Debug = False,
 ) -> None:
     """Count and check a data set or a run's lists, and draw a contact sheet; exit code 2 if a run would suffer."""
-    from pipelines.parallel import usable_cores
-    from pipelines.progress import SilentReporter
+    from pipelines.base.parallel import usable_cores
+    from pipelines.base.progress import SilentReporter
     from pipelines.stages.check import Thoroughness
 
     reporter = SilentReporter() if json_output else RichReporter()
@@ -115,10 +115,10 @@ def _check_paths(
     sheet: Path,
     how: Thoroughness,
 ) -> CheckedList:
-    from pipelines.data.locations import locate
-    from pipelines.data.survey import describe_json
+    from pipelines.data.checks.survey import describe_json
+    from pipelines.data.sets.locations import locate
     from pipelines.stages.check import check_label_maps, check_listing
-    from pipelines.vocabulary import load_vocabulary
+    from pipelines.vocabularies.vocabulary import load_vocabulary
 
     if settings.labels:
         where = locate(settings, "semantic", Path()).train

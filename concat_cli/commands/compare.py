@@ -12,10 +12,10 @@ from rich.table import Table
 from concat_cli.console import out, table
 from concat_cli.errors import guarded
 from concat_cli.options import Debug, Json
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 
 if TYPE_CHECKING:
-    from pipelines.compare import Comparison, Entry, Row
+    from pipelines.report.compare import Comparison, Entry, Row
 
 EXAMPLES = """[bold]Examples[/]
   [dim]A run beside the paper's table 1[/]
@@ -53,9 +53,9 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Lay runs, scored predictions and published figures side by side, with differences to the first."""
-    from pipelines.compare import compare as lay_side_by_side
-    from pipelines.compare import read_entries
-    from pipelines.files import write_text
+    from pipelines.base.files import write_text
+    from pipelines.report.compare import compare as lay_side_by_side
+    from pipelines.report.compare import read_entries
 
     if listing:
         _list(what or [], json_output)
@@ -109,9 +109,9 @@ def _said(entry: "Entry") -> str:
 
 def _list(names: list[str], json_output: bool) -> None:
     """The published results, table by table."""
-    from pipelines.compare import GROUPS, published_entry
-    from pipelines.published import find_published, published_results
-    from pipelines.terms import MAIN_FIGURE
+    from pipelines.base.terms import MAIN_FIGURE
+    from pipelines.published_tables.published import find_published, published_results
+    from pipelines.report.compare import GROUPS, published_entry
 
     results = [result for name in names for result in find_published(name)] if names else published_results()
     if json_output:

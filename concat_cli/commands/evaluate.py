@@ -14,10 +14,10 @@ from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
 from concat_cli.pixel_values import Ignore, pixel_values
 from concat_cli.runs import bring_up_to_date, open_run
 from concat_cli.scores import show_scores
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 
 if TYPE_CHECKING:
-    from pipelines.run import Run
+    from pipelines.runs.run import Run
     from pipelines.stages.transfer import Target
 
 
@@ -82,7 +82,7 @@ def evaluate(
 
 
 def _published(dataset: DataSet, root: Path | None, vocabulary: str | None) -> Target:
-    from pipelines.data.layouts import find_layout
+    from pipelines.data.sets.layouts import find_layout
     from pipelines.stages.transfer import Target
 
     if dataset == "own" or root is None:
@@ -101,7 +101,7 @@ def _own(
     annotations: Path | None,
     vocabulary: str | None,
 ) -> Target:
-    from pipelines.data.locations import location
+    from pipelines.data.sets.locations import location
     from pipelines.stages.transfer import Target
 
     if images is None or (labels is None) == (annotations is None) or vocabulary is None:

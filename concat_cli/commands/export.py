@@ -9,7 +9,7 @@ from rich.markup import escape
 from concat_cli.console import out
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 
 
 @guarded
@@ -26,8 +26,8 @@ def export(
     """Pack weights, settings and names of a finished run in one file for `concat predict` and `Segmenter.load`."""
     if file.exists() and not force:
         raise ConcatError("The file is there already.", file=file, mend="Use --force, or another name.")
-    from pipelines.bundle import write_bundle
-    from pipelines.segmenter import read_model
+    from pipelines.predict.bundle import write_bundle
+    from pipelines.predict.segmenter import read_model
 
     model = read_model(run, cache)
     write_bundle(file, model, with_clip=with_clip)

@@ -21,8 +21,8 @@ def make_micrococo(
     debug: Debug = False,
 ) -> None:
     """Render micrococo: images, panoptic PNGs and json of train2017, val2017 and tune2017."""
-    from pipelines.data.micrococo import make_micrococo as make
-    from pipelines.parallel import usable_cores
+    from pipelines.base.parallel import usable_cores
+    from pipelines.micrococo.dataset import make_micrococo as make
 
     with RichReporter().task("render", train + val + tune) as task:
         make(

@@ -15,17 +15,17 @@ from rich.markup import escape
 from concat_cli.console import RichReporter, err, out, table
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Json
-from pipelines.errors import ConcatError
-from pipelines.progress import SilentReporter
-from pipelines.terms import Setting, Task
+from pipelines.base.errors import ConcatError
+from pipelines.base.progress import SilentReporter
+from pipelines.base.terms import Setting, Task
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipelines.data.find_photos import FoundPhoto
-    from pipelines.predictions import Row
-    from pipelines.segmenter import Segmenter
+    from pipelines.data.files.find_photos import FoundPhoto
+    from pipelines.predict.predictions import Row
+    from pipelines.predict.segmenter import Segmenter
 
 EXAMPLES = """[bold]Examples[/]
   [dim]A folder, by the run's own names[/]
@@ -98,12 +98,12 @@ def predict(
     debug: Debug = False,
 ) -> None:
     """Segment your own pictures by any names: overlays, tables, and the form that the official tools read."""
-    from pipelines.data.find_photos import find_photos
+    from pipelines.data.files.find_photos import find_photos
 
     found = find_photos(images, outside=folder)
     if not found:
         raise ConcatError(f"No images found in {', '.join(images)}.", mend="Name folders, files or a 'quoted/*.jpg'.")
-    from pipelines.segmenter import Segmenter
+    from pipelines.predict.segmenter import Segmenter
 
     options: dict[str, Any] = {
         "task": task,
@@ -130,7 +130,7 @@ def _predict(
     quiet: bool,
 ) -> _Report:
     """Predicts and writes image after image; whatever ends it, the jsons list what was written."""
-    from pipelines.prediction_files import PredictionFiles
+    from pipelines.predict.prediction_files import PredictionFiles
 
     report, files = _Report(), PredictionFiles(folder)
     predictions = segmenter.predict_all(_readable(found, report), vocabulary, **options)
@@ -150,7 +150,7 @@ def _predict(
 
 def _readable(found: list[FoundPhoto], report: _Report) -> Iterator[NDArray[np.uint8]]:
     """The pixels of the images that can be read; the others are noted."""
-    from pipelines.data.photo import pixels_of
+    from pipelines.data.formats.photo import pixels_of
 
     for photo in found:
         try:

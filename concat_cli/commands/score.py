@@ -10,10 +10,10 @@ from concat_cli.console import RichReporter
 from concat_cli.errors import guarded
 from concat_cli.options import Debug
 from concat_cli.pixel_values import pixel_values
-from pipelines.errors import ConcatError
-from pipelines.progress import SilentReporter
-from pipelines.terms import Candidates, Task
-from pipelines.vocabulary import Vocabulary, load_vocabulary
+from pipelines.base.errors import ConcatError
+from pipelines.base.progress import SilentReporter
+from pipelines.base.terms import Candidates, Task
+from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary
 
 EXAMPLES = """[bold]Examples[/]
   [dim]Panoptic: two jsons, beside each the folder (or zip) of its PNGs[/]
@@ -88,7 +88,7 @@ def score(
 ) -> None:
     """Score anyone's predictions: PQ, mIoU or AP over all, things, stuff, seen, unseen and their harmonic mean."""
     from concat_cli.score_table import show_score
-    from pipelines.files import write_text
+    from pipelines.base.files import write_text
     from pipelines.scoring.task import task_of
 
     task = task or task_of(truth)

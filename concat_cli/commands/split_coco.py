@@ -18,7 +18,7 @@ from concat_cli.preparation import (
     ValLabels,
     prepare,
 )
-from pipelines.terms import Task
+from pipelines.base.terms import Task
 
 RECIPES: dict[Task, str] = {"panoptic": "concat_zps", "semantic": "concat_zss", "instance": "concat_gzsi"}
 

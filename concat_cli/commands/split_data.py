@@ -21,7 +21,7 @@ from concat_cli.preparation import (
     ValListing,
     prepare,
 )
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 
 DataSet = Literal["voc", "context", "coco-stuff", "ade20k", "own"]
 Root = Annotated[
@@ -122,7 +122,7 @@ def split_data(
 
 def _found(name: DataSet, root: Path) -> tuple[tuple[int, ...], str, dict[str, Path]]:
     """Ignored values, vocabulary and places of a published data set below `root`."""
-    from pipelines.data.layouts import find_layout
+    from pipelines.data.sets.layouts import find_layout
 
     if name == "own":
         raise ConcatError("--root is for published data sets.", mend="Give --images and --labels.")

@@ -9,7 +9,7 @@ from rich.markup import escape
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
 from concat_cli.runs import bring_up_to_date, open_run
-from pipelines.recipe import Recipe
+from pipelines.recipes.recipe import Recipe
 
 HELP = {
     "precompute": "Cache what CLIP sees: CLS tokens of complete and of masked images, and the seen names' embeddings.",

@@ -32,7 +32,7 @@ def teach(
     Example: concat teach runs/a --names "zebra crossing \[stuff], e-scooter" --out b
     """
     from pipelines.stages.teach import teach_run
-    from pipelines.typed_names import parse_names
+    from pipelines.vocabularies.typed_names import parse_names
 
     typed = tuple(entry.strip() for entry in names.split(","))
     parse_names(names)  # so that a slip is told before anything is opened

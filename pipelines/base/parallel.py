@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any, Final, TypeVar
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 
 _WAITING_PER_WORKER: Final = 4
 

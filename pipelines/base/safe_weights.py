@@ -8,8 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import atomic_path
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import atomic_path
 
 _MEND: Final = "Run the stage that wrote it again with --force."
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -4,10 +4,10 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
+from pipelines.base.errors import ConcatError
 from pipelines.clip.encoder import ClipModel
 from pipelines.clip.text import prompt_set
-from pipelines.errors import ConcatError
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 class _Tokenizer(Protocol):

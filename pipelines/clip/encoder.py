@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torchvision.transforms import Compose
 
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import sha256
 from pipelines.clip.weights import RANDOM, ClipSource, is_torchscript, quiet, resolve_clip
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import sha256
-from pipelines.recipe import ClipSettings
+from pipelines.recipes.recipe import ClipSettings
 
 RANDOM_SEED = 0
 _AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import remove, replace_folder, room_on_disk
+from pipelines.base.progress import Reporter, Task
 from pipelines.clip.encoder import ClipModel
 from pipelines.clip.masked import masked_image
 from pipelines.clip.store import SUFFIXES, open_store
-from pipelines.data.sample import Sample
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import remove, replace_folder, room_on_disk
-from pipelines.progress import Reporter, Task
-from pipelines.recipe import ClipSettings
+from pipelines.data.formats.sample import Sample
+from pipelines.recipes.recipe import ClipSettings
 
 CHUNK = 64
 """Rows of a chunk, and images encoded between two marks of progress.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.vocabulary import SHIPPED, Vocabulary, clean_name
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.vocabularies.vocabulary import SHIPPED, Vocabulary, clean_name
 
 CONSTITUENTS = SHIPPED / "mappings" / "coco_panoptic_constituents.toml"
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from pipelines.clip.context import check_context
 from pipelines.clip.encoder import ClipModel
 from pipelines.clip.text import embed_names
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 _Spoken = tuple[str, ...]
 

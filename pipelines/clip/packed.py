@@ -8,9 +8,9 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import Tensor, nn
 
+from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.clip.encoder import ClipModel, build_network
 from pipelines.clip.weights import ClipSource
-from pipelines.errors import ConcatError, CorruptFileError
 
 _IMAGE_TOWER = "visual."
 

@@ -14,7 +14,7 @@ import zarr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
 
 SUFFIXES = ("", "_flipped")
 """Of the token arrays, by view."""

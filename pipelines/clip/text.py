@@ -13,13 +13,13 @@ import zarr
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import remove, replace_folder, room_on_disk
+from pipelines.base.progress import Reporter, SilentReporter
 from pipelines.clip.encoder import ClipModel
 from pipelines.clip.given import given_embeddings
 from pipelines.clip.prompts import PROMPTS
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import remove, replace_folder, room_on_disk
-from pipelines.progress import Reporter, SilentReporter
-from pipelines.vocabulary import Vocabulary, check_names
+from pipelines.vocabularies.vocabulary import Vocabulary, check_names
 
 __all__ = ["embed_names", "given_embeddings", "open_text", "text_store_path", "write_text"]
 

@@ -12,11 +12,11 @@ from typing import Any
 import open_clip
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import read_json
-from pipelines.recipe import ClipSettings
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import read_json
+from pipelines.recipes.recipe import ClipSettings
 
-MICRO = Path(__file__).parent / "micro"
+MICRO = Path(__file__).parents[1] / "micrococo/weights"
 MICRO_CONFIG, MICRO_WEIGHTS = MICRO / "micrococo-clip.json", MICRO / "micrococo-clip.safetensors"
 RANDOM = "random"
 _QUICK_GELU_MAKERS = ("openai", "metaclip", "dfn", "quickgelu")

@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw
 
-from pipelines.overlay import UNSEEN_COLOUR, UNSEEN_MARK, Colour, dimmed, draw_label, font, label_box
-from pipelines.vocabulary import clean_name
+from pipelines.draw.overlay import UNSEEN_COLOUR, UNSEEN_MARK, dimmed, draw_label, font, label_box
+from pipelines.vocabularies.colours import Colour
+from pipelines.vocabularies.vocabulary import clean_name
 
 LEGEND_HEIGHT: Final = 56
 TEXT_SIZE: Final = 14

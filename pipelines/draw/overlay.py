@@ -14,12 +14,12 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion, distance_transform_edt
 from scipy.ndimage import label as connected_parts
 
-from pipelines.vocabulary import clean_name
+from pipelines.vocabularies.colours import Colour
+from pipelines.vocabularies.vocabulary import clean_name
 
 Picture = NDArray[np.uint8]
 IdMap = NDArray[np.integer]
 Bools = NDArray[np.bool_]
-Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]  # left, top, right, bottom; the last two outside
 
 PANEL_SIDE: Final = 432

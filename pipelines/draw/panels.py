@@ -6,9 +6,9 @@ from typing import Final
 
 from PIL import Image, ImageDraw
 
-from pipelines.files import atomic_path
-from pipelines.legend import FAINT, INK, LEGEND_HEIGHT, TEXT_SIZE, LegendEntry, category_legend, mark_legend
-from pipelines.overlay import PANEL_SIDE, LabelledSegment, Picture, display_size, font, overlay, resized
+from pipelines.base.files import atomic_path
+from pipelines.draw.legend import FAINT, INK, LEGEND_HEIGHT, TEXT_SIZE, LegendEntry, category_legend, mark_legend
+from pipelines.draw.overlay import PANEL_SIDE, LabelledSegment, Picture, display_size, font, overlay, resized
 
 __all__ = ["LabelledSegment", "LegendEntry", "contact_sheet", "overlay", "panel_page", "save_png"]
 

@@ -2,7 +2,7 @@
 
 from pipelines.generators.cvae import Cvae
 from pipelines.generators.gmmn import Gmmn
-from pipelines.recipe import CatSettings
+from pipelines.recipes.recipe import CatSettings
 
 
 def build_generator(settings: CatSettings, *, query_dim: int, text_dim: int) -> Cvae | Gmmn:

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import atomic_path, room_on_disk
-from pipelines.vocabulary import check_names
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import atomic_path, room_on_disk
+from pipelines.vocabularies.vocabulary import check_names
 
 MEND = "Delete it; the stage that wrote it makes it again."
 _CHUNK = 256  # rows: fastest to write and to read

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.data.sample import Sample
-from pipelines.data.transforms import test_transform
+from pipelines.base.seeding import derive_seed
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.data.formats.sample import Sample
+from pipelines.data.loading.transforms import test_transform
 from pipelines.inference.masks import Padding
 from pipelines.losses.matching import MatchingLoss
-from pipelines.projector import ProjectionHead
-from pipelines.recipe import InputSettings, MatchingSettings
-from pipelines.seeding import derive_seed
+from pipelines.models.projector import ProjectionHead
+from pipelines.recipes.recipe import InputSettings, MatchingSettings
 
 
 @dataclass(frozen=True)

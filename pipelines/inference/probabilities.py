@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pipelines.projector import ProjectionHead
+from pipelines.models.projector import ProjectionHead
 
 
 def class_probabilities(logits: Tensor, unseen: Tensor, increment: float) -> Tensor:

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.functional import cross_entropy, embedding
 
-from pipelines.errors import NonFiniteLossError
+from pipelines.base.errors import NonFiniteLossError
 from pipelines.losses.focal import classification_focal, focal_cost
 from pipelines.losses.mask import dice_cost, mask_bce, mask_bce_cost, mask_dice
 from pipelines.losses.points import StepPoints, sample_points, uniform_points

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipelines.metrics.harmonic import harmonic_mean
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 Summary = dict[str, dict[str, float | int | None]]  # group → score → percent, None where a group is empty
 

@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from pipelines.metrics.groups import Summary, category_groups, percent_mean, with_harmonic
 from pipelines.metrics.instance_input import Entry, Images, Kind, checked_images, checked_results, checked_truth
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 DETECTIONS: Final = 100  # an image
 _SCORES: Final = ("ap50", "ap", "recall100")

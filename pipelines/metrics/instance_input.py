@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from pycocotools import mask as coco_mask
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 from pipelines.metrics.numbers import is_finite, is_integer
 from pipelines.metrics.rle import DamagedMaskError, checked_rle
 from pipelines.metrics.truth_rle import FARTHEST, truth_rle

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 from pipelines.metrics.groups import Summary, percent_mean, with_harmonic
 from pipelines.metrics.segment_runs import IdMap, Overlaps, SegmentRuns, count_overlaps, runs_of
 

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 from pipelines.metrics.groups import Summary, category_groups, percent_mean, with_harmonic
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 IGNORED: Final = -1  # a pixel of the truth that does not count
 NOTHING: Final = -1  # a pixel for which nothing is predicted; wrong wherever the truth counts

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from pipelines.clip.micro_views import SegmentView, segment_views
 from pipelines.clip.prompts import PROMPTS
-from pipelines.data.micrococo_render import render_scene, scene_rng
-from pipelines.data.micrococo_world import MICROCOCO_CATEGORIES
+from pipelines.micrococo.clip_views import SegmentView, segment_views
+from pipelines.micrococo.render import render_scene, scene_rng
+from pipelines.micrococo.world import MICROCOCO_CATEGORIES
 
 MODEL_NAME: Final = "micrococo-clip"
-HOME: Final = Path(__file__).parent / "micro"
+HOME: Final = Path(__file__).parent / "weights"
 CONFIG: Final = HOME / f"{MODEL_NAME}.json"
 WEIGHTS: Final = HOME / f"{MODEL_NAME}.safetensors"
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pipelines.clip.masked import masked_image
-from pipelines.data.micrococo_render import Scene
+from pipelines.micrococo.render import Scene
 
 ViewKind = Literal["full", "crop"]
 """`full`: the whole frame, `crop`: the square about the segment; both black outside the segment."""

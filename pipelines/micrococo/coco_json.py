@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle
 
-from pipelines.data.micrococo_render import Scene
-from pipelines.data.micrococo_world import MICROCOCO_CATEGORIES, MicrococoCategory
+from pipelines.micrococo.render import Scene
+from pipelines.micrococo.world import MICROCOCO_CATEGORIES, MicrococoCategory
 
 _DATE: Final = "2025-01-01 00:00:00"  # fixed, since the same seed has to give the same bytes
 _MOST_SEGMENTS: Final = 1000  # more than a scene can hold, so that annotation ids are unique

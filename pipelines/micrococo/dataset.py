@@ -13,18 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.data.micrococo_json import (
+from pipelines.base.errors import ConcatError
+from pipelines.base.files import write_json
+from pipelines.base.parallel import in_processes, paying_workers
+from pipelines.micrococo.coco_json import (
     image_entry,
     instance_entries,
     instances_json,
     panoptic_entry,
     panoptic_json,
 )
-from pipelines.data.micrococo_render import NATIVE_SIZE, STREAMS, VOID, Scene, render_scene, scene_rng
-from pipelines.data.micrococo_world import ALL_CATEGORIES, MICROCOCO_CATEGORIES, SEEN_CATEGORIES, MicrococoCategory
-from pipelines.errors import ConcatError
-from pipelines.files import write_json
-from pipelines.parallel import in_processes, paying_workers
+from pipelines.micrococo.render import NATIVE_SIZE, STREAMS, VOID, Scene, render_scene, scene_rng
+from pipelines.micrococo.world import ALL_CATEGORIES, MICROCOCO_CATEGORIES, SEEN_CATEGORIES, MicrococoCategory
 
 __all__ = ["MICROCOCO_CATEGORIES", "SPLITS", "MicrococoCategory", "make_micrococo", "vocabulary_toml"]
 

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.data.micrococo_shapes import Floats, signed_distance, texture_pattern
-from pipelines.data.micrococo_world import (
+from pipelines.micrococo.shapes import Floats, signed_distance, texture_pattern
+from pipelines.micrococo.world import (
     ALL_CATEGORIES,
     MICROCOCO_CATEGORIES,
     RGB,

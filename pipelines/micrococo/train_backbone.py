@@ -1,4 +1,4 @@
-"""Train the start of the tiny extractor: `python -m pipelines.segmentors.train_micro_backbone --out FILE --seed 0`.
+"""Train the start of the tiny extractor: `python -m pipelines.micrococo.train_backbone --out FILE --seed 0`.
 
 The extractor must not start from the tiny CLIP's image tower, which has seen captioned unseen things. It starts from a
 classifier of windows of micrococo scenes that hold seen categories alone, into the 27 seen names. Half the windows are
@@ -22,14 +22,14 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipelines.data.micrococo_render import Scene, render_scene, scene_rng
-from pipelines.data.micrococo_turns import WAYS, turned
-from pipelines.data.micrococo_world import MICROCOCO_CATEGORIES, SEEN_CATEGORIES
-from pipelines.errors import NonFiniteLossError
-from pipelines.files import atomic_path
+from pipelines.base.errors import NonFiniteLossError
+from pipelines.base.files import atomic_path
+from pipelines.micrococo.render import Scene, render_scene, scene_rng
+from pipelines.micrococo.turns import WAYS, turned
+from pipelines.micrococo.world import MICROCOCO_CATEGORIES, SEEN_CATEGORIES
 
 ARCHITECTURE: Final = "test_resnet"
-SHIPPED: Final = Path(__file__).parent / "micro_backbone.safetensors"
+SHIPPED: Final = Path(__file__).parent / "weights/micrococo-backbone.safetensors"
 ORIGIN: Final = "classifier of seen-only context crops of micrococo scenes"
 IMAGE_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGE_STD: Final = (0.229, 0.224, 0.225)

@@ -1,4 +1,4 @@
-"""Train the tiny CLIP of micrococo: `python -m pipelines.clip.train_micro_clip --out DIR --seed 0`.
+"""Train the tiny CLIP of micrococo: `python -m pipelines.micrococo.train_clip --out DIR --seed 0`.
 
 As the CLIP of the large world has seen every kind of thing at image level, this one sees scenes, cut-out segments and
 crops of all compositions with captions. It is trained once and shipped; this command makes the shipped files again (one
@@ -23,7 +23,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pipelines.clip.micro_accuracy import (
+from pipelines.base.files import atomic_path, write_json
+from pipelines.clip.prompts import PROMPTS as PROMPT_SETS
+from pipelines.micrococo.clip_accuracy import (
     CONFIG,
     MODEL_NAME,
     CheckViews,
@@ -34,12 +36,10 @@ from pipelines.clip.micro_accuracy import (
     open_micro_clip,
     text_cosines,
 )
-from pipelines.clip.micro_views import segment_views
-from pipelines.clip.prompts import PROMPTS as PROMPT_SETS
-from pipelines.data.micrococo_render import Scene, render_scene, scene_rng
-from pipelines.data.micrococo_turns import WAYS, turned
-from pipelines.data.micrococo_world import MICROCOCO_CATEGORIES
-from pipelines.files import atomic_path, write_json
+from pipelines.micrococo.clip_views import segment_views
+from pipelines.micrococo.render import Scene, render_scene, scene_rng
+from pipelines.micrococo.turns import WAYS, turned
+from pipelines.micrococo.world import MICROCOCO_CATEGORIES
 
 SIDE: Final = 48
 """Input side of the image tower, px."""

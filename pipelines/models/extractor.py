@@ -4,9 +4,9 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from pipelines.projector import ProjectionHead, build_projection_head
-from pipelines.recipe import ConSettings
-from pipelines.safe_weights import load_weights
+from pipelines.base.safe_weights import load_weights
+from pipelines.models.projector import ProjectionHead, build_projection_head
+from pipelines.recipes.recipe import ConSettings
 from pipelines.segmentors.build import build_segmentor
 from pipelines.segmentors.output import SegmentorOutput
 

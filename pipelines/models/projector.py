@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.recipe import ClassifierSettings
+from pipelines.recipes.recipe import ClassifierSettings
 
 
 class SemanticProjector(nn.Module):

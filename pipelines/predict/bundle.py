@@ -21,16 +21,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import atomic_path, room_on_disk
+from pipelines.base.safe_weights import fit_weights
 from pipelines.clip.name_embeddings import NameEmbeddings
 from pipelines.clip.packed import PackedText, pack_text
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.extractor import Extractor
-from pipelines.files import atomic_path, room_on_disk
-from pipelines.projector import build_projection_head
-from pipelines.recipe import Recipe
-from pipelines.safe_weights import fit_weights
-from pipelines.trained import TrainedModel
-from pipelines.vocabulary import Vocabulary
+from pipelines.models.extractor import Extractor
+from pipelines.models.projector import build_projection_head
+from pipelines.predict.trained import TrainedModel
+from pipelines.recipes.recipe import Recipe
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 FORMAT: Final = "concat model"
 VERSION: Final = 1

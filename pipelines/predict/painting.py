@@ -9,11 +9,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from pipelines.base.terms import Task
 from pipelines.inference.instance import DRAWN_FROM, PredictedInstance, Rle, instances
 from pipelines.inference.masks import Padding
 from pipelines.inference.panoptic import panoptic
 from pipelines.inference.semantic import semantic_variants
-from pipelines.predictions import (
+from pipelines.predict.predictions import (
     Instance,
     InstanceResult,
     PanopticResult,
@@ -22,9 +23,8 @@ from pipelines.predictions import (
     SemanticResult,
     boxes_of,
 )
-from pipelines.recipe import EvalSettings
-from pipelines.terms import Task
-from pipelines.vocabulary import Vocabulary
+from pipelines.recipes.recipe import EvalSettings
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 Size = tuple[int, int]
 

@@ -4,14 +4,21 @@ import csv
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipelines.data.coco_panoptic import category_entries
-from pipelines.data.label_map import write_label_map
-from pipelines.data.panoptic_png import write_panoptic_png
-from pipelines.errors import ConcatError
-from pipelines.files import atomic_path, write_json
-from pipelines.panels import save_png
-from pipelines.predictions import InstanceResult, PanopticResult, Prediction, Row, SemanticResult, official_segments
-from pipelines.vocabulary import Vocabulary, write_part
+from pipelines.base.errors import ConcatError
+from pipelines.base.files import atomic_path, write_json
+from pipelines.data.formats.coco_panoptic import category_entries
+from pipelines.data.formats.label_map import write_label_map
+from pipelines.data.formats.panoptic_png import write_panoptic_png
+from pipelines.draw.panels import save_png
+from pipelines.predict.predictions import (
+    InstanceResult,
+    PanopticResult,
+    Prediction,
+    Row,
+    SemanticResult,
+    official_segments,
+)
+from pipelines.vocabularies.vocabulary import Vocabulary, write_part
 
 _LARGEST_LABEL = 65535
 

@@ -10,9 +10,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from scipy.ndimage import find_objects
 
+from pipelines.draw.overlay import PANEL_SIDE, LabelledSegment, overlay
 from pipelines.inference.instance import DRAWN_FROM, Rle
-from pipelines.overlay import PANEL_SIDE, LabelledSegment, overlay
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 _SIDES: Final = (PANEL_SIDE, 1024)
 
@@ -194,7 +194,7 @@ def _row(id: int, found: Segment | Instance, pixels: int) -> Row:
 
 
 def _save(prediction: Prediction, folder: Path | str, stem: str) -> None:
-    from pipelines.prediction_files import PredictionFiles  # which knows these types
+    from pipelines.predict.prediction_files import PredictionFiles  # which knows these types
 
     files = PredictionFiles(Path(folder))
     files.add(f"{stem}.png", prediction)

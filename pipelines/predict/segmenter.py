@@ -13,22 +13,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.bundle import read_bundle
+from pipelines.base.errors import ConcatError
+from pipelines.base.terms import Setting, Task
 from pipelines.clip.name_embeddings import NameEmbeddings
-from pipelines.data.photo import Photo, pixels_of
-from pipelines.data.transforms import test_transform
-from pipelines.devices import choose_device
-from pipelines.errors import ConcatError
+from pipelines.data.formats.photo import Photo, pixels_of
+from pipelines.data.loading.transforms import test_transform
 from pipelines.inference.masks import Padding
 from pipelines.inference.probabilities import query_probabilities
-from pipelines.painting import Painting, paint
-from pipelines.predictions import Prediction
-from pipelines.projector import ProjectionHead
-from pipelines.terms import Setting, Task
-from pipelines.trained import TrainedModel
-from pipelines.trained_run import read_run
-from pipelines.typed_names import vocabulary_of
-from pipelines.vocabulary import Vocabulary
+from pipelines.models.projector import ProjectionHead
+from pipelines.predict.bundle import read_bundle
+from pipelines.predict.painting import Painting, paint
+from pipelines.predict.predictions import Prediction
+from pipelines.predict.trained import TrainedModel
+from pipelines.predict.trained_run import read_run
+from pipelines.training.devices import choose_device
+from pipelines.vocabularies.typed_names import vocabulary_of
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 def read_model(source: Path, cache: Path | None = None) -> TrainedModel:

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.base.errors import ConcatError
 from pipelines.clip.encoder import ClipModel, load_clip
 from pipelines.clip.packed import PackedText, unpack_text
-from pipelines.errors import ConcatError
-from pipelines.extractor import Extractor
-from pipelines.projector import ProjectionHead
-from pipelines.recipe import Recipe
-from pipelines.vocabulary import Vocabulary
+from pipelines.models.extractor import Extractor
+from pipelines.models.projector import ProjectionHead
+from pipelines.recipes.recipe import Recipe
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 _IDENTITY = ("config", "activation", "weights_sha256", "preprocessing")  # of a CLIP, whatever its file is called
 

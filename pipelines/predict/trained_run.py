@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipelines.base.errors import ConcatError
 from pipelines.clip.text import read_text
-from pipelines.errors import ConcatError
-from pipelines.extractor import load_extractor, load_head
-from pipelines.manifest import RunManifest, read_manifest
-from pipelines.projector import ProjectionHead
-from pipelines.recipe import Recipe, load_recipe
-from pipelines.trained import TrainedModel
-from pipelines.vocabulary import Vocabulary, load_vocabulary, open_seen, open_unseen
+from pipelines.models.extractor import load_extractor, load_head
+from pipelines.models.projector import ProjectionHead
+from pipelines.predict.trained import TrainedModel
+from pipelines.recipes.recipe import Recipe, load_recipe
+from pipelines.runs.manifest import RunManifest, read_manifest
+from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary, open_seen, open_unseen
 
 RECIPE: Final = "recipe.toml"
 _STAGE: Final = "eval"  # whatever eval may know, a prediction may

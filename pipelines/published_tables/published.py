@@ -12,10 +12,10 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.terms import Candidates, Protocol, Setting, Task
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.terms import Candidates, Protocol, Setting, Task
 
-SHIPPED: Final = Path(__file__).parent / "published_tables"
+SHIPPED: Final = Path(__file__).parent
 
 Group = Literal["all", "things", "stuff", "seen", "unseen", "harmonic"]
 Figure = Literal["pq", "sq", "rq", "miou", "pacc", "mask_ap50", "mask_recall100", "box_ap50"]

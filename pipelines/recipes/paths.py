@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.recipe import Settings
+from pipelines.recipes.recipe import Settings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.errors import ConcatError
-from pipelines.files import write_text
-from pipelines.terms import Protocol, Task
+from pipelines.base.errors import ConcatError
+from pipelines.base.files import write_text
+from pipelines.base.terms import Protocol, Task
 
-SHIPPED = Path(__file__).parent / "recipes"
+SHIPPED = Path(__file__).parent
 
 
 def _setting(default: Any, meaning: str, **limits: Any) -> Any:

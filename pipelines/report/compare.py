@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import read_json
-from pipelines.published import PublishedResult, find_published
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import read_json
+from pipelines.base.terms import MAIN_FIGURE, Candidates, Task
+from pipelines.published_tables.published import PublishedResult, find_published
 from pipelines.scoring.scores import CANDIDATES, Figures, Scores
-from pipelines.terms import MAIN_FIGURE, Candidates, Task
 
 GENERALISED: Final = ("seen", "unseen", "harmonic")  # read together or not at all
 GROUPS: Final = (*GENERALISED, "all", "things", "stuff")

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 from pipelines.metrics.groups import Summary
 from pipelines.report.charts import Mark, dot_plot
 from pipelines.report.finished_run import CATEGORY_FIGURE, FinishedRun, read_finished
@@ -16,8 +16,8 @@ from pipelines.report.run_charts import group_chart
 from pipelines.report.seeds import Average, Seeds, average, by_recipe, category_means, over_x, settings_of
 from pipelines.report.settings_text import differences
 from pipelines.report.words import FIGURES, GROUPS, HARMONIC, SEEN, UNSEEN, percent, protocol_in_words
-from pipelines.run import Run
-from pipelines.vocabulary import clean_name
+from pipelines.runs.run import Run
+from pipelines.vocabularies.vocabulary import clean_name
 
 
 def write_comparison(runs: Sequence[Run], out: Path) -> Path:

@@ -8,17 +8,17 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import read_json
-from pipelines.freshness import Status, status
-from pipelines.manifest import RunManifest, read_manifest
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import read_json
+from pipelines.base.terms import MAIN_FIGURE, Task
 from pipelines.metrics.groups import Summary
 from pipelines.report.losses import LossCurves, read_losses
-from pipelines.run import Run, Stage
+from pipelines.runs.freshness import Status, status
+from pipelines.runs.manifest import RunManifest, read_manifest
+from pipelines.runs.run import Run, Stage
 from pipelines.stages.chain import chain
 from pipelines.stages.finetune import STAGE as FINETUNE
-from pipelines.terms import MAIN_FIGURE, Task
-from pipelines.vocabulary import Vocabulary, open_seen, open_unseen
+from pipelines.vocabularies.vocabulary import Vocabulary, open_seen, open_unseen
 
 CATEGORY_FIGURE: Final[Mapping[Task, str]] = {"panoptic": "pq", "semantic": "iou", "instance": "mask_ap50"}
 _GROUPS = TypeAdapter(Summary)

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.overlay import Picture, display_size, overlay, resized
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.draw.overlay import Picture, display_size, overlay, resized
 from pipelines.report.mistakes import Mistakes, best_median_worst
 from pipelines.report.predicted import IndexMap, Reader, category_map, truth_of
 from pipelines.stages.judges.judge import Drawing
 from pipelines.stages.panels import labelled
-from pipelines.vocabulary import Vocabulary, clean_name
+from pipelines.vocabularies.vocabulary import Vocabulary, clean_name
 
 SIDE: Final = 400  # longer side of a picture (px), shown half as large until it is enlarged
 _LETTERS: Final = 17  # px, so that names can be read at half the size

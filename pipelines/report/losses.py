@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
 
 _NO_LOSSES: Final = (
     "step",

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipelines.data.labelled_images import LabelledImages
+from pipelines.base.progress import Reporter
+from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.metrics.semantic_iou import Confusion, confusion
-from pipelines.progress import Reporter
 from pipelines.report.predicted import Reader, category_map, truth_of
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from pipelines.files import write_text
-from pipelines.manifest import package_versions
+from pipelines.base.files import write_text
 from pipelines.report.words import FIGURES, percent
-from pipelines.vocabulary import clean_name
+from pipelines.runs.manifest import package_versions
+from pipelines.vocabularies.vocabulary import clean_name
 
 
 def write_page(path: Path, template: str, values: dict[str, Any]) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import tomli_w
 
-from pipelines.manifest import FileRecord, RunManifest
 from pipelines.report.finished_run import FinishedRun
 from pipelines.report.settings_text import flat
 from pipelines.report.words import bytes_in_words, seconds_in_words
+from pipelines.runs.manifest import FileRecord, RunManifest
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from sklearn.metrics import silhouette_score
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pipelines.base.safe_weights import load_weights
+from pipelines.base.seeding import derive_seed
 from pipelines.clip.text import open_text
-from pipelines.extractor import load_head
-from pipelines.freshness import output_path
 from pipelines.generators.build import build_generator
-from pipelines.projector import ProjectionHead
-from pipelines.queries import open_queries
+from pipelines.generators.dump import open_queries
+from pipelines.models.extractor import load_head
+from pipelines.models.projector import ProjectionHead
 from pipelines.report.finished_run import FinishedRun
-from pipelines.safe_weights import load_weights
-from pipelines.seeding import derive_seed
+from pipelines.runs.freshness import output_path
 from pipelines.stages.evaluate import STAGE as EVAL
 from pipelines.stages.precompute import STAGE as PRECOMPUTE
 

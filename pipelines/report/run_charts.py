@@ -22,7 +22,7 @@ from pipelines.report.query_map import (
 )
 from pipelines.report.scatter import Shape, scatter
 from pipelines.report.words import FIGURES, percent
-from pipelines.vocabulary import clean_name
+from pipelines.vocabularies.vocabulary import clean_name
 
 SHAPES: Mapping[str, Shape] = {REAL_SEEN: "dot", PSEUDO_UNSEEN: "cross", REAL_UNSEEN: "ring"}
 TERMS = {

@@ -15,10 +15,10 @@ from pipelines.report.run_charts import loss_charts, path_chart, query_spaces, s
 from pipelines.report.settings_text import changed_from_shipped
 from pipelines.report.targets import comparable_results
 from pipelines.report.words import GROUPS, HARMONIC, SEEN, UNSEEN, protocol_in_words
-from pipelines.run import Run
+from pipelines.runs.run import Run
 from pipelines.stages.images import validation_images
 from pipelines.stages.judges.instance import DRAWN_FROM
-from pipelines.vocabulary import clean_name
+from pipelines.vocabularies.vocabulary import clean_name
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.recipe import Recipe, load_recipe, shipped_recipes
+from pipelines.recipes.recipe import Recipe, load_recipe, shipped_recipes
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:

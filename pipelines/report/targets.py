@@ -1,8 +1,8 @@
 """The published figures that a run may be laid beside: those on the same data, categories and protocol."""
 
-from pipelines.published import PublishedResult, published_results
-from pipelines.recipe import Recipe
-from pipelines.vocabulary import Vocabulary, load_vocabulary
+from pipelines.published_tables.published import PublishedResult, published_results
+from pipelines.recipes.recipe import Recipe
+from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary
 
 
 def comparable_results(recipe: Recipe, vocabulary: Vocabulary, figure: str) -> list[PublishedResult]:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pipelines.recipe import Recipe, Task
-from pipelines.vocabulary import Vocabulary
+from pipelines.recipes.recipe import Recipe, Task
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 FIGURES: Final[Mapping[str, str]] = {
     "pq": "PQ",

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pipelines.data.archives import on_disk, open_files
-from pipelines.errors import ConcatError
-from pipelines.files import sha256, size_in_bytes
-from pipelines.manifest import FileRecord, RunManifest, read_manifest
-from pipelines.run import Run, Stage
+from pipelines.base.errors import ConcatError
+from pipelines.base.files import sha256, size_in_bytes
+from pipelines.data.files.archives import on_disk, open_files
+from pipelines.runs.manifest import FileRecord, RunManifest, read_manifest
+from pipelines.runs.run import Run, Stage
 
 State = Literal["fresh", "stale", "missing"]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipelines.errors import CorruptFileError
-from pipelines.files import read_json, write_text
+from pipelines.base.errors import CorruptFileError
+from pipelines.base.files import read_json, write_text
 
 SCHEMA_VERSION = 1
 PACKAGES = (
@@ -118,7 +118,7 @@ def package_versions() -> dict[str, str]:
 @cache
 def git_commit() -> str | None:
     """The commit of the source tree this code runs from, with `-dirty` if it was changed; None outside a checkout."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]

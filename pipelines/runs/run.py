@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import ProtocolError
-from pipelines.progress import Reporter
-from pipelines.recipe import Recipe
+from pipelines.base.errors import ProtocolError
+from pipelines.base.progress import Reporter
+from pipelines.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)

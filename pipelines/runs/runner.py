@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from pipelines.devices import peak_memory, reset_peak_memory
-from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
-from pipelines.files import read_json, remove, replace_folder, room_on_disk, sha256, size_in_bytes, write_json
-from pipelines.freshness import inputs_of, plain, state_of
-from pipelines.manifest import FileRecord, Protocol, RunManifest, git_commit, package_versions, write_manifest
-from pipelines.recipe import write_recipe
-from pipelines.run import Run, Stage, StageContext
+from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.base.files import read_json, remove, replace_folder, room_on_disk, sha256, size_in_bytes, write_json
+from pipelines.recipes.recipe import write_recipe
+from pipelines.runs.freshness import inputs_of, plain, state_of
+from pipelines.runs.manifest import FileRecord, Protocol, RunManifest, git_commit, package_versions, write_manifest
+from pipelines.runs.run import Run, Stage, StageContext
+from pipelines.training.devices import peak_memory, reset_peak_memory
 
 _SCRATCH = ("key.json", "checkpoint.pt")  # in a folder that is being written; no outputs
 _LOGS = ("metrics.jsonl", "tensorboard")  # to be read by people; no stage depends on them

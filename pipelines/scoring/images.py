@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from pipelines.errors import ConcatError
-from pipelines.parallel import in_processes, paying_workers
-from pipelines.progress import Reporter, SilentReporter
+from pipelines.base.errors import ConcatError
+from pipelines.base.parallel import in_processes, paying_workers
+from pipelines.base.progress import Reporter, SilentReporter
 
 _Image = TypeVar("_Image")
 _Result = TypeVar("_Result")

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from pipelines.data.archives import read_bytes
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.terms import Candidates
+from pipelines.data.files.archives import read_bytes
 from pipelines.metrics.instance_ap import InstanceFigures, evaluate_instances, summarise_instances
 from pipelines.metrics.instance_input import Kind, checked_images, checked_truth
 from pipelines.scoring.scores import Figures, Scores, candidates_of, state_scores
-from pipelines.terms import Candidates
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 Json = dict[str, Any]
 _SCORES: Final = ("ap50", "ap", "recall100")

@@ -7,10 +7,13 @@ from pathlib import Path
 import msgspec
 from pydantic import ValidationError
 
-from pipelines.data.archives import Files, open_files
-from pipelines.data.coco_panoptic import decode_json, not_panoptic, read_panoptic
-from pipelines.data.panoptic_png import decode_panoptic_runs, png_folder
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
+from pipelines.base.progress import Reporter
+from pipelines.base.terms import Candidates
+from pipelines.data.files.archives import Files, open_files
+from pipelines.data.files.decode_json import decode_json
+from pipelines.data.formats.coco_panoptic import not_panoptic, read_panoptic
+from pipelines.data.formats.panoptic_png import decode_panoptic_runs, png_folder
 from pipelines.metrics.groups import category_groups
 from pipelines.metrics.panoptic_quality import (
     VOID,
@@ -22,12 +25,10 @@ from pipelines.metrics.panoptic_quality import (
     total,
 )
 from pipelines.metrics.segment_runs import SegmentRuns
-from pipelines.progress import Reporter
 from pipelines.scoring.images import over_images, refuse_missing
 from pipelines.scoring.panoptic_pairs import Pair, pair_images, read_predictions
 from pipelines.scoring.scores import Figures, Scores, candidates_of, state_scores
-from pipelines.terms import Candidates
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 
 def panoptic_scores(
@@ -122,7 +123,7 @@ def _vocabulary_of(truth: Path) -> Vocabulary:
     class Categories(msgspec.Struct):
         categories: list[Entry]
 
-    entries = decode_json(truth, Categories).categories
+    entries = decode_json(truth, Categories, not_panoptic).categories
     try:
         categories = tuple(Category(id=e.id, name=e.name, isthing=bool(e.isthing)) for e in entries)
         return Vocabulary(name=truth.stem, categories=categories)

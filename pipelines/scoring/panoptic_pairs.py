@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipelines.data.coco_panoptic import PanopticJson, decode_json
-from pipelines.data.file_names import check_name
-from pipelines.data.panoptic_png import MAX_ID
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.terms import Candidates
+from pipelines.data.files.decode_json import decode_json
+from pipelines.data.files.file_names import check_name
+from pipelines.data.formats.coco_panoptic import PanopticJson, not_panoptic
+from pipelines.data.formats.panoptic_png import MAX_ID
 from pipelines.metrics.panoptic_quality import VOID, PredictedSegment, TruthSegment
 from pipelines.scoring.scores import candidates_of
-from pipelines.terms import Candidates
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 class PredictedInfo(msgspec.Struct, gc=False):
@@ -67,7 +68,7 @@ def read_predictions(path: Path, truth: PanopticJson) -> dict[int, PredictedAnno
     """
     names = {image.id: image.file_name for image in truth.images}
     found: dict[int, PredictedAnnotation] = {}
-    for annotation in decode_json(path, PredictedJson).annotations:
+    for annotation in decode_json(path, PredictedJson, not_panoptic).annotations:
         check_name(annotation.file_name, path)
         if annotation.image_id not in names:
             raise ConcatError(

@@ -7,10 +7,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
+from pipelines.base.terms import Candidates, Task
 from pipelines.metrics.groups import Summary
-from pipelines.terms import Candidates, Task
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Figures = dict[str, Finite | int | None]

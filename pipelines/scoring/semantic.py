@@ -8,10 +8,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.data.archives import Files, open_files
-from pipelines.data.label_map import decode_label_map
-from pipelines.data.label_map_pairs import pair_label_maps
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
+from pipelines.base.progress import Reporter
+from pipelines.base.terms import Candidates
+from pipelines.data.files.archives import Files, open_files
+from pipelines.data.formats.label_map import decode_label_map
+from pipelines.data.formats.label_map_pairs import pair_label_maps
 from pipelines.metrics.semantic_iou import (
     IGNORED,
     NOTHING,
@@ -21,11 +23,9 @@ from pipelines.metrics.semantic_iou import (
     confusion,
     summarise_semantic,
 )
-from pipelines.progress import Reporter
 from pipelines.scoring.images import over_images, refuse_missing
 from pipelines.scoring.scores import Figures, Scores, candidates_of, state_scores
-from pipelines.terms import Candidates
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 VALUES: Final = 2**16  # a grey PNG has at most 16 bits
 _UNKNOWN: Final = -2

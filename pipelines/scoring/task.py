@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pipelines.data.archives import read_bytes
-from pipelines.terms import Task
+from pipelines.base.terms import Task
+from pipelines.data.files.archives import read_bytes
 
 
 def task_of(truth: Path) -> Task:

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 from pipelines.segmentors.origin import IMAGENET, check_timm_tag, read_weights, weights_path
 
 STRIDES = (4, 8, 16, 32)

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from pipelines.errors import ConcatError
-from pipelines.recipe import SegmentorSettings
+from pipelines.base.errors import ConcatError
+from pipelines.recipes.recipe import SegmentorSettings
 from pipelines.segmentors.backbone import build_backbone
 from pipelines.segmentors.mask2former import Mask2Former
 from pipelines.segmentors.maskformer import MaskFormer

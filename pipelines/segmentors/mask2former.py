@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerModel
 
-from pipelines.recipe import SegmentorSettings
+from pipelines.recipes.recipe import SegmentorSettings
 from pipelines.segmentors.backbone import STRIDES, Backbone
 from pipelines.segmentors.huggingface import quiet_transformers, stand_in_backbone
 from pipelines.segmentors.output import SegmentorOutput

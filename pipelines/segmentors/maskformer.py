@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from transformers import DetrConfig, MaskFormerConfig, MaskFormerModel
 
-from pipelines.recipe import SegmentorSettings
+from pipelines.recipes.recipe import SegmentorSettings
 from pipelines.segmentors.backbone import Backbone
 from pipelines.segmentors.huggingface import stand_in_backbone
 from pipelines.segmentors.output import SegmentorOutput

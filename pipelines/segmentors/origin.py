@@ -18,14 +18,14 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
-from pipelines.files import sha256
-from pipelines.vocabulary import clean_name
+from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.base.files import sha256
+from pipelines.vocabularies.vocabulary import clean_name
 
 IMAGENET, MICROCOCO, RANDOM = "imagenet", "micrococo", "none"
 IMAGENET_ORIGIN = "ImageNet-1k classification"
 UNRECORDED = "unrecorded"
-MICRO_BACKBONE = Path(__file__).with_name("micro_backbone.safetensors")
+MICRO_BACKBONE = Path(__file__).parents[1] / "micrococo/weights/micrococo-backbone.safetensors"
 
 # Names and tags of image-text pretraining, as timm and others spell them.
 _CLIP = re.compile(r"clip|siglip|openai|laion|webli|datacomp|dfn\d|merged2b|cc12m|yfcc15m|pali|_mci", re.IGNORECASE)

@@ -1,7 +1,7 @@
 """The stages of a recipe, in order."""
 
-from pipelines.recipe import Recipe
-from pipelines.run import Stage
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.run import Stage
 from pipelines.stages import dump_queries, evaluate, finetune, precompute, render, split, train_cat, train_con
 
 STAGES = (

@@ -6,19 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pipelines.data.archives import open_files
-from pipelines.data.check import DECODED, DataReport, NoImages, check_images
-from pipelines.data.locations import Location
-from pipelines.data.survey import JsonTask, Survey, survey_json
-from pipelines.data.survey_label_maps import survey_label_maps
-from pipelines.parallel import usable_cores
-from pipelines.progress import Reporter
-from pipelines.run import Run
+from pipelines.base.parallel import usable_cores
+from pipelines.base.progress import Reporter
+from pipelines.base.terms import Task
+from pipelines.data.checks.check import DECODED, DataReport, NoImages, check_images
+from pipelines.data.checks.survey import JsonTask, Survey, survey_json
+from pipelines.data.checks.survey_label_maps import survey_label_maps
+from pipelines.data.files.archives import open_files
+from pipelines.data.sets.locations import Location
+from pipelines.runs.run import Run
 from pipelines.stages.images import labelled_images
 from pipelines.stages.render import locations_of
 from pipelines.stages.sheet import write_sheet
-from pipelines.terms import Task
-from pipelines.vocabulary import Vocabulary, choose_vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary, choose_vocabulary
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,18 @@ from pathlib import Path
 
 from torch import nn
 
+from pipelines.base.files import alone, remove
+from pipelines.base.seeding import derive_seed
 from pipelines.clip.text import open_text
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.devices import make_fabric, seed_everything
-from pipelines.extractor import load_extractor
-from pipelines.files import alone, remove
-from pipelines.forward import Assigner, extract
-from pipelines.queries import QueryRow, ShardWriter
-from pipelines.run import Run, Stage, StageContext
-from pipelines.seeding import derive_seed
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.generators.dump import QueryRow, ShardWriter
+from pipelines.inference.extract import Assigner, extract
+from pipelines.models.extractor import load_extractor
+from pipelines.runs.run import Run, Stage, StageContext
 from pipelines.stages.images import training_images
 from pipelines.stages.render import locations_of
-from pipelines.vocabulary import open_seen
+from pipelines.training.devices import make_fabric, seed_everything
+from pipelines.vocabularies.vocabulary import open_seen
 
 NAME = "dump-queries"
 

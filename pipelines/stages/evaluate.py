@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.base.files import write_json
+from pipelines.base.terms import Task
 from pipelines.clip.text import open_text
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.devices import make_fabric
-from pipelines.extractor import load_extractor
-from pipelines.files import write_json
-from pipelines.forward import Assigner, extract
-from pipelines.queries import QueryRow, ShardWriter
-from pipelines.recipe import EvalSettings, Recipe
-from pipelines.run import Run, Stage, StageContext
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.generators.dump import QueryRow, ShardWriter
+from pipelines.inference.extract import Assigner, extract
+from pipelines.models.extractor import load_extractor
+from pipelines.recipes.recipe import EvalSettings, Recipe
+from pipelines.runs.run import Run, Stage, StageContext
 from pipelines.stages.images import validation_images
 from pipelines.stages.judges.instance import InstanceJudge
 from pipelines.stages.judges.judge import Judge
@@ -28,8 +28,8 @@ from pipelines.stages.render import locations_of
 from pipelines.stages.results import write_results
 from pipelines.stages.text import given_rows, text_store
 from pipelines.stages.variants import Answers, variants_of, written_variants
-from pipelines.terms import Task
-from pipelines.vocabulary import Vocabulary, open_seen, open_unseen
+from pipelines.training.devices import make_fabric
+from pipelines.vocabularies.vocabulary import Vocabulary, open_seen, open_unseen
 
 NAME = "eval"
 CHUNK = 256  # images

@@ -5,21 +5,21 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from pipelines.base.safe_weights import load_weights, save_weights
+from pipelines.base.seeding import derive_seed, permutation_batches
 from pipelines.clip.text import open_text
-from pipelines.devices import make_fabric, seed_everything
-from pipelines.extractor import load_head
 from pipelines.generators.build import build_generator
+from pipelines.generators.dump import QueryBatch, open_queries
 from pipelines.generators.output import QueryGenerator
 from pipelines.losses.focal import classification_focal
-from pipelines.queries import QueryBatch, open_queries
-from pipelines.recipe import FinetuneSettings, MatchingSettings
-from pipelines.run import Stage, StageContext
-from pipelines.safe_weights import load_weights, save_weights
-from pipelines.seeding import derive_seed, permutation_batches
+from pipelines.models.extractor import load_head
+from pipelines.recipes.recipe import FinetuneSettings, MatchingSettings
+from pipelines.runs.run import Stage, StageContext
 from pipelines.stages.text import given_rows, text_store
-from pipelines.taught import taught_vocabulary
-from pipelines.training import Losses, Training, make_optimiser, train
-from pipelines.vocabulary import open_seen, open_unseen, write_part
+from pipelines.training.devices import make_fabric, seed_everything
+from pipelines.training.loop import Losses, Training, make_optimiser, train
+from pipelines.vocabularies.taught import taught_vocabulary
+from pipelines.vocabularies.vocabulary import open_seen, open_unseen, write_part
 
 NAME = "finetune"
 

@@ -3,16 +3,16 @@
 from pathlib import Path
 from typing import Literal
 
-from pipelines.data.archives import open_files
-from pipelines.data.instance_images import open_instance_images
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.data.locations import Location
-from pipelines.data.panoptic_images import open_panoptic_images
-from pipelines.data.semantic_images import open_semantic_images
-from pipelines.run import Run
+from pipelines.base.terms import Task
+from pipelines.data.files.archives import open_files
+from pipelines.data.formats.instance_images import open_instance_images
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.data.formats.panoptic_images import open_panoptic_images
+from pipelines.data.formats.semantic_images import open_semantic_images
+from pipelines.data.sets.locations import Location
+from pipelines.runs.run import Run
 from pipelines.stages.render import locations_of
-from pipelines.terms import Task
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 def training_images(run: Run, listing: Path, vocabulary: Vocabulary) -> LabelledImages:

@@ -2,20 +2,20 @@
 
 from pathlib import Path
 
-from pipelines.data.archives import open_files
-from pipelines.data.coco_panoptic import read_panoptic, write_panoptic
-from pipelines.data.label_map_counts import LabelMapTotals, read_label_maps
-from pipelines.data.label_map_pairs import pair_label_maps
-from pipelines.data.locations import Location
-from pipelines.data.split import split_panoptic
-from pipelines.data.split_instances import list_instances, split_instances
-from pipelines.data.split_label_maps import list_label_maps, split_label_maps
-from pipelines.data.split_result import SplitResult
-from pipelines.files import remove
-from pipelines.parallel import usable_cores
-from pipelines.run import StageContext
-from pipelines.terms import Task
-from pipelines.vocabulary import Vocabulary
+from pipelines.base.files import remove
+from pipelines.base.parallel import usable_cores
+from pipelines.base.terms import Task
+from pipelines.data.files.archives import open_files
+from pipelines.data.formats.coco_panoptic import read_panoptic, write_panoptic
+from pipelines.data.formats.label_map_pairs import pair_label_maps
+from pipelines.data.sets.locations import Location
+from pipelines.data.splits.label_map_counts import LabelMapTotals, read_label_maps
+from pipelines.data.splits.split import split_panoptic
+from pipelines.data.splits.split_instances import list_instances, split_instances
+from pipelines.data.splits.split_label_maps import list_label_maps, split_label_maps
+from pipelines.data.splits.split_result import SplitResult
+from pipelines.runs.run import StageContext
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 def write_training_list(context: StageContext, where: Location, vocabulary: Vocabulary, path: Path) -> SplitResult:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.overlay import LabelledSegment, Picture, overlay
-from pipelines.panels import panel_page, save_png
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.draw.overlay import LabelledSegment, Picture, overlay
+from pipelines.draw.panels import panel_page, save_png
 from pipelines.stages.judges.judge import Drawing
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 def write_panels(

@@ -5,12 +5,12 @@ from pathlib import Path
 from pipelines.clip.encoder import load_clip
 from pipelines.clip.fill import fill_store
 from pipelines.clip.weights import MICRO_CONFIG, MICRO_WEIGHTS
-from pipelines.devices import make_fabric
-from pipelines.run import Run, Stage, StageContext
+from pipelines.runs.run import Run, Stage, StageContext
 from pipelines.stages.images import content_of, training_images
 from pipelines.stages.render import locations_of
 from pipelines.stages.text import text_store
-from pipelines.vocabulary import open_seen
+from pipelines.training.devices import make_fabric
+from pipelines.vocabularies.vocabulary import open_seen
 
 NAME = "precompute"
 

@@ -1,11 +1,11 @@
 """make-micrococo as a stage: the embedded world, rendered once into the cache for all runs and seeds."""
 
-from pipelines.data.locations import Locations, locate, micrococo_folder
-from pipelines.data.micrococo import make_micrococo
-from pipelines.files import alone
-from pipelines.freshness import output_path
-from pipelines.parallel import usable_cores
-from pipelines.run import Run, Stage, StageContext
+from pipelines.base.files import alone
+from pipelines.base.parallel import usable_cores
+from pipelines.data.sets.locations import Locations, locate, micrococo_folder
+from pipelines.micrococo.dataset import make_micrococo
+from pipelines.runs.freshness import output_path
+from pipelines.runs.run import Run, Stage, StageContext
 
 VERSION = 2
 

@@ -5,17 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.files import atomic_path, read_json, write_json
-from pipelines.recipe import Recipe
-from pipelines.run import StageContext
+from pipelines.base.files import atomic_path, read_json, write_json
+from pipelines.base.terms import MAIN_FIGURE, Task
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.run import StageContext
 from pipelines.scoring.scores import CANDIDATES, Scores
 from pipelines.stages.judges.judge import Drawing, Judge, Record
 from pipelines.stages.panels import write_panels
 from pipelines.stages.score_board import write_board
 from pipelines.stages.variants import NOVEL_ONLY, Variant, inductive
-from pipelines.terms import MAIN_FIGURE, Task
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 def write_results(

@@ -7,9 +7,9 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from pipelines.files import remove
-from pipelines.terms import Task
-from pipelines.training_log import BOARD, open_board
+from pipelines.base.files import remove
+from pipelines.base.terms import Task
+from pipelines.training.log import BOARD, open_board
 
 PER_INCREMENT: Final = 1000
 """TensorBoard's steps are whole numbers, increments are not: the step of an increment is a thousand times it."""

@@ -7,16 +7,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.colours import with_colours
-from pipelines.data.check import DataReport
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.data.showcase import choose_images
-from pipelines.errors import ConcatError
-from pipelines.legend import LegendEntry
-from pipelines.overlay import Picture
-from pipelines.panels import contact_sheet, save_png
+from pipelines.base.errors import ConcatError
+from pipelines.data.checks.check import DataReport
+from pipelines.data.checks.showcase import choose_images
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.draw.legend import LegendEntry
+from pipelines.draw.overlay import Picture
+from pipelines.draw.panels import contact_sheet, save_png
 from pipelines.stages.panels import truth_overlay
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.colours import with_colours
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 TILES: Final = (12, 24)
 """So many images a sheet shows at least, if there are as many, and at most."""

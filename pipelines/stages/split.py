@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.base.files import atomic_path, write_json
 from pipelines.clip.text import given_embeddings
-from pipelines.data.split_result import CategoryTotals, SplitResult
-from pipelines.files import atomic_path, write_json
-from pipelines.recipe import Recipe
-from pipelines.run import Run, Stage, StageContext
+from pipelines.data.splits.split_result import CategoryTotals, SplitResult
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.run import Run, Stage, StageContext
 from pipelines.segmentors.origin import check_training_labels, read_origin, weights_path
 from pipelines.stages.check import Thoroughness, check_listing
 from pipelines.stages.lists import write_training_list, write_validation_list
 from pipelines.stages.render import locations_of
-from pipelines.vocabulary import SHIPPED, Vocabulary, choose_vocabulary, write_part
+from pipelines.vocabularies.vocabulary import SHIPPED, Vocabulary, choose_vocabulary, write_part
 
 
 def execute(context: StageContext) -> None:

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import torch
 
+from pipelines.base.errors import ConcatError
+from pipelines.base.files import remove, replace_folder
 from pipelines.clip.context import check_context
 from pipelines.clip.encoder import load_clip
-from pipelines.errors import ConcatError
-from pipelines.files import remove, replace_folder
-from pipelines.freshness import output_path
-from pipelines.recipe import Recipe, write_recipe
-from pipelines.run import Run
+from pipelines.recipes.recipe import Recipe, write_recipe
+from pipelines.runs.freshness import output_path
+from pipelines.runs.run import Run
 from pipelines.stages import dump_queries, precompute, render, split, train_cat, train_con
-from pipelines.taught import taught_vocabulary
-from pipelines.vocabulary import Vocabulary, open_seen, open_unseen
+from pipelines.vocabularies.taught import taught_vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary, open_seen, open_unseen
 
 BEFORE = (render.STAGE, split.STAGE, precompute.STAGE, train_con.STAGE, dump_queries.STAGE, train_cat.STAGE)
 """The stages that a taught run shares with the one it comes from."""

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import alone, atomic_path, sha256
 from pipelines.clip.context import check_context
 from pipelines.clip.encoder import load_clip
 from pipelines.clip.text import embed_names, open_text, text_store_path, write_text
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import alone, atomic_path, sha256
-from pipelines.run import StageContext
-from pipelines.vocabulary import Vocabulary, open_unseen
+from pipelines.runs.run import StageContext
+from pipelines.vocabularies.vocabulary import Vocabulary, open_unseen
 
 
 def text_store(context: StageContext, vocabulary: Vocabulary, given: Path | None, device: torch.device) -> Path:

@@ -5,19 +5,19 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from pipelines.base.safe_weights import save_weights
+from pipelines.base.seeding import derive_seed, permutation_batches
 from pipelines.clip.text import open_text
-from pipelines.devices import make_fabric, seed_everything
-from pipelines.extractor import load_head
 from pipelines.generators.build import build_generator
+from pipelines.generators.dump import QueryBatch, QueryDump, open_queries
 from pipelines.losses.cat import kl_standard_normal, mmd, query_contrast
 from pipelines.losses.focal import classification_focal
-from pipelines.queries import QueryBatch, QueryDump, open_queries
-from pipelines.recipe import CatSettings, Recipe
-from pipelines.run import Stage, StageContext
-from pipelines.safe_weights import save_weights
-from pipelines.seeding import derive_seed, permutation_batches
-from pipelines.training import Losses, Training, make_optimiser, train
-from pipelines.vocabulary import open_seen
+from pipelines.models.extractor import load_head
+from pipelines.recipes.recipe import CatSettings, Recipe
+from pipelines.runs.run import Stage, StageContext
+from pipelines.training.devices import make_fabric, seed_everything
+from pipelines.training.loop import Losses, Training, make_optimiser, train
+from pipelines.vocabularies.vocabulary import open_seen
 
 NAME = "train-cat"
 

@@ -8,30 +8,30 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader
 
+from pipelines.base.errors import ConcatError
+from pipelines.base.safe_weights import save_weights
+from pipelines.base.seeding import derive_seed
 from pipelines.clip.store import ImageTokens, open_store
 from pipelines.clip.text import open_text
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.data.sample import Sample
-from pipelines.data.step_batches import StepBatches
-from pipelines.data.transforms import train_transform
-from pipelines.devices import make_fabric, seed_everything
-from pipelines.errors import ConcatError
-from pipelines.extractor import Extractor
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.data.formats.sample import Sample
+from pipelines.data.loading.step_batches import StepBatches
+from pipelines.data.loading.transforms import train_transform
 from pipelines.losses.con import TokenBank, global_alignment, instance_alignment
 from pipelines.losses.matching import Assignment, MatchingLoss
-from pipelines.projector import TextClassifier
-from pipelines.recipe import ConSettings, Recipe
-from pipelines.run import Run, Stage, StageContext
-from pipelines.safe_weights import save_weights
-from pipelines.seeding import derive_seed
+from pipelines.models.extractor import Extractor
+from pipelines.models.projector import TextClassifier
+from pipelines.recipes.recipe import ConSettings, Recipe
+from pipelines.runs.run import Run, Stage, StageContext
 from pipelines.segmentors.origin import read_origin, weights_path
 from pipelines.segmentors.output import SegmentorOutput
 from pipelines.segmentors.parameters import parameter_groups
 from pipelines.stages.images import training_images
 from pipelines.stages.render import locations_of
 from pipelines.stages.training_panels import TrainingPanels
-from pipelines.training import Losses, Training, make_optimiser, train
-from pipelines.vocabulary import open_seen
+from pipelines.training.devices import make_fabric, seed_everything
+from pipelines.training.loop import Losses, Training, make_optimiser, train
+from pipelines.vocabularies.vocabulary import open_seen
 
 NAME = "train-con"
 

@@ -8,17 +8,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.extractor import Extractor
-from pipelines.forward import Extracted, extract
+from pipelines.base.seeding import derive_seed
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.draw.overlay import Picture
+from pipelines.draw.panels import panel_page
+from pipelines.inference.extract import Extracted, extract
 from pipelines.inference.probabilities import query_probabilities
-from pipelines.overlay import Picture
-from pipelines.painting import Painting, paint
-from pipelines.panels import panel_page
-from pipelines.recipe import Recipe
-from pipelines.seeding import derive_seed
+from pipelines.models.extractor import Extractor
+from pipelines.predict.painting import Painting, paint
+from pipelines.recipes.recipe import Recipe
 from pipelines.stages.panels import truth_overlay
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 class TrainingPanels:

@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.base.errors import ConcatError
+from pipelines.base.files import atomic_path
+from pipelines.base.terms import Task
 from pipelines.clip.text import given_embeddings, open_text
-from pipelines.data.locations import Location
-from pipelines.devices import make_fabric
-from pipelines.errors import ConcatError
-from pipelines.files import atomic_path
-from pipelines.recipe import Recipe
-from pipelines.run import Stage, StageContext
+from pipelines.data.sets.locations import Location
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.run import Stage, StageContext
 from pipelines.stages import evaluate
 from pipelines.stages.images import labelled_images
 from pipelines.stages.lists import write_validation_list
 from pipelines.stages.text import text_store
-from pipelines.terms import Task
-from pipelines.vocabulary import SHIPPED, Vocabulary, load_vocabulary, open_seen
+from pipelines.training.devices import make_fabric
+from pipelines.vocabularies.vocabulary import SHIPPED, Vocabulary, load_vocabulary, open_seen
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from pipelines.extractor import Extractor, load_head
+from pipelines.base.terms import Candidates
 from pipelines.inference.probabilities import query_probabilities
-from pipelines.projector import ProjectionHead
-from pipelines.recipe import Recipe
-from pipelines.run import StageContext
+from pipelines.models.extractor import Extractor, load_head
+from pipelines.models.projector import ProjectionHead
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.run import StageContext
 from pipelines.stages.judges.judge import Answer
-from pipelines.terms import Candidates
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 NOVEL_ONLY = ", unseen names alone"
 

@@ -13,9 +13,9 @@ import lightning_fabric
 import torch
 from lightning_fabric import Fabric
 
-from pipelines.errors import ConcatError
-from pipelines.parallel import usable_cores
-from pipelines.recipe import RuntimeSettings
+from pipelines.base.errors import ConcatError
+from pipelines.base.parallel import usable_cores
+from pipelines.recipes.recipe import RuntimeSettings
 
 _LINUX_STATUS, _LINUX_CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

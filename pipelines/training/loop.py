@@ -17,12 +17,12 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from pipelines.devices import peak_memory
-from pipelines.errors import CorruptFileError, NonFiniteLossError
-from pipelines.files import atomic_path
-from pipelines.progress import Reporter, StepFigures
-from pipelines.recipe import OptimiserSettings
-from pipelines.training_log import TrainingLog
+from pipelines.base.errors import CorruptFileError, NonFiniteLossError
+from pipelines.base.files import atomic_path
+from pipelines.base.progress import Reporter, StepFigures
+from pipelines.recipes.recipe import OptimiserSettings
+from pipelines.training.devices import peak_memory
+from pipelines.training.log import TrainingLog
 
 Batch = TypeVar("Batch")
 Losses = dict[str, Tensor]

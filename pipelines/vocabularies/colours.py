@@ -2,8 +2,10 @@
 
 import colorsys
 
-from pipelines.overlay import Colour
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
+
+Colour = tuple[int, int, int]
+"""RGB, 0 to 255."""
 
 _GOLDEN_RATIO = 0.6180339887498949  # steps of it never come near an earlier hue
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
 
 FIELDS: Final = {
     "id": (

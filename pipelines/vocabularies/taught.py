@@ -1,9 +1,9 @@
 """The names that finetuning teaches: the data set's unseen ones, and such as were typed on the spot."""
 
-from pipelines.errors import ConcatError
-from pipelines.recipe import FinetuneSettings
-from pipelines.typed_names import parse_names
-from pipelines.vocabulary import Category, Vocabulary, clean_name
+from pipelines.base.errors import ConcatError
+from pipelines.recipes.recipe import FinetuneSettings
+from pipelines.vocabularies.typed_names import parse_names
+from pipelines.vocabularies.vocabulary import Category, Vocabulary, clean_name
 
 
 def taught_vocabulary(settings: FinetuneSettings, seen: Vocabulary, unseen: Vocabulary) -> Vocabulary:

@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from pipelines.colours import distinct_colour
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.vocabulary import SHIPPED, Category, Vocabulary, clean_name, load_vocabulary
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.vocabularies.colours import distinct_colour
+from pipelines.vocabularies.vocabulary import SHIPPED, Category, Vocabulary, clean_name, load_vocabulary
 
 EXAMPLE: Final = 'Write for example "cow; cattle, e-scooter, road; street [stuff]".'
 _VOCABULARY_FILES: Final = (".toml", ".json")

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
-from pipelines.files import write_json
-from pipelines.vocabulary_file import read_vocabulary_file, what_is_wrong
+from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.base.files import write_json
+from pipelines.vocabularies.file import read_vocabulary_file, what_is_wrong
 
-SHIPPED = Path(__file__).parent / "vocabularies"
+SHIPPED = Path(__file__).parent
 STAGES_THAT_MAY_OPEN_UNSEEN_NAMES = frozenset({"split-coco", "finetune", "eval"})
 
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]

@@ -13,11 +13,11 @@ from panoptic_world import STUFF, THING, UNSEEN, VOCABULARY, World, segment, wri
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data.coco_panoptic import read_panoptic, write_panoptic
-from pipelines.data.split import split_panoptic
-from pipelines.files import write_json
-from pipelines.recipe import Recipe, write_recipe
-from pipelines.vocabulary import Vocabulary
+from pipelines.base.files import write_json
+from pipelines.data.formats.coco_panoptic import read_panoptic, write_panoptic
+from pipelines.data.splits.split import split_panoptic
+from pipelines.recipes.recipe import Recipe, write_recipe
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 IDS = np.repeat(np.array([[5, 6]], np.int32), 24, axis=0).repeat(12, axis=1)  # 24×24: halves of 288 px
 

@@ -4,8 +4,8 @@ import pytest
 
 from concat_cli.console import RichReporter, out, show_error, table
 from concat_cli.plain_progress import PlainTask, PlainTraining
-from pipelines.errors import ConcatError
-from pipelines.progress import StepFigures
+from pipelines.base.errors import ConcatError
+from pipelines.base.progress import StepFigures
 
 LONG = "/" + "folder/" * 30 + "file.json"
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from concat_cli.app import app
 from concat_cli.commands.stages import SECTIONS
-from pipelines.recipe import Recipe, Settings
+from pipelines.recipes.recipe import Recipe, Settings
 
 STAGES = ["split-coco", "precompute", "train-con", "dump-queries", "train-cat", "finetune", "eval"]
 

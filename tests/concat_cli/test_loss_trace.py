@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concat_cli.loss_trace import LossTrace, memory_text, resampled, sparkline
-from pipelines.progress import StepFigures
+from pipelines.base.progress import StepFigures
 
 VALUES = st.lists(st.floats(-1e6, 1e6), max_size=300)
 

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from concat_cli.commands.export import export
 from concat_cli.commands.predict import predict
-from pipelines.bundle import write_bundle
-from pipelines.data.coco_panoptic import read_panoptic
-from pipelines.segmenter import Segmenter
+from pipelines.data.formats.coco_panoptic import read_panoptic
+from pipelines.predict.bundle import write_bundle
+from pipelines.predict.segmenter import Segmenter
 
 Command = Callable[..., Result]
 

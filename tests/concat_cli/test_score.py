@@ -23,8 +23,8 @@ from scoring_world import (
     write_semantic_pair,
 )
 
-from pipelines.data.label_map import write_label_map
-from pipelines.data.panoptic_png import write_panoptic_png
+from pipelines.data.formats.label_map import write_label_map
+from pipelines.data.formats.panoptic_png import write_panoptic_png
 from pipelines.scoring.scores import Scores
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 
 from concat_cli.training_panel import TrainingPanel
-from pipelines.progress import StepFigures
+from pipelines.base.progress import StepFigures
 
 LOSSES = {"class": 7.431, "mask": 5.4, "dice": 10.609, "cga": 0.9622, "cia": 4.0361}
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from pipelines.progress import StepFigures
-from pipelines.recipe import load_recipe
-from pipelines.run import Run
-from pipelines.runner import bring_up_to_date
+from pipelines.base.progress import StepFigures
+from pipelines.recipes.recipe import load_recipe
+from pipelines.runs.run import Run
+from pipelines.runs.runner import bring_up_to_date
 from pipelines.stages.chain import chain
 
 MOMENTS = (

@@ -8,10 +8,10 @@ import os
 import sys
 from pathlib import Path
 
-from pipelines.progress import SilentReporter
-from pipelines.recipe import load_recipe
-from pipelines.run import Run
-from pipelines.runner import bring_up_to_date
+from pipelines.base.progress import SilentReporter
+from pipelines.recipes.recipe import load_recipe
+from pipelines.runs.run import Run
+from pipelines.runs.runner import bring_up_to_date
 from pipelines.stages.chain import chain
 
 

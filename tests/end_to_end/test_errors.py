@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from concat_command import CONCAT, FinishedRun, concat_here, environment, refused, run_concat
 
-from pipelines.data.panoptic_png import read_panoptic_png, write_panoptic_png
-from pipelines.files import listing_hash
+from pipelines.base.files import listing_hash
+from pipelines.data.formats.panoptic_png import read_panoptic_png, write_panoptic_png
 
 AFTER_PRECOMPUTE = ("con", "dump", "cat", "finetune", "eval")
 

@@ -9,12 +9,12 @@ import pytest
 from concat_command import FinishedRun
 
 from pipelines import Segmenter
-from pipelines.bundle import write_bundle
-from pipelines.data.panoptic_png import read_panoptic_png
-from pipelines.errors import ConcatError
-from pipelines.manifest import read_manifest
-from pipelines.predictions import PanopticResult
-from pipelines.segmenter import read_model
+from pipelines.base.errors import ConcatError
+from pipelines.data.formats.panoptic_png import read_panoptic_png
+from pipelines.predict.bundle import write_bundle
+from pipelines.predict.predictions import PanopticResult
+from pipelines.predict.segmenter import read_model
+from pipelines.runs.manifest import read_manifest
 
 
 def _scenes(run: FinishedRun) -> list[Path]:

@@ -21,18 +21,18 @@ from concat_command import FinishedRun, concat_here, environment, refused
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from pipelines.base.errors import ProtocolError
+from pipelines.base.files import sha256
+from pipelines.base.progress import SilentReporter
 from pipelines.clip.text import open_text, write_text
-from pipelines.data.coco_panoptic import read_panoptic
-from pipelines.data.panoptic_png import read_panoptic_png
-from pipelines.errors import ProtocolError
-from pipelines.files import sha256
-from pipelines.manifest import read_manifest
-from pipelines.progress import SilentReporter
-from pipelines.recipe import load_recipe, write_recipe
-from pipelines.run import Run, Stage, StageContext
+from pipelines.data.formats.coco_panoptic import read_panoptic
+from pipelines.data.formats.panoptic_png import read_panoptic_png
+from pipelines.recipes.recipe import load_recipe, write_recipe
+from pipelines.runs.manifest import read_manifest
+from pipelines.runs.run import Run, Stage, StageContext
 from pipelines.segmentors.origin import MICRO_BACKBONE
 from pipelines.stages import dump_queries, evaluate, finetune, precompute, train_cat, train_con
-from pipelines.vocabulary import load_vocabulary, open_seen
+from pipelines.vocabularies.vocabulary import load_vocabulary, open_seen
 
 BLIND = ("precompute", "train-con", "dump-queries", "train-cat")
 TELLING = ("unseen.json", "val.json", "dropped.csv", "counts.csv", "overlay_train.png", "overlay_val.png")

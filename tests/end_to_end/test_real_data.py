@@ -16,12 +16,12 @@ from shared_data import shared_data
 
 from pipelines.clip.store import open_store
 from pipelines.clip.text import open_text
-from pipelines.data.panoptic_images import open_panoptic_images
-from pipelines.data.panoptic_png import read_panoptic_png
-from pipelines.manifest import read_manifest
+from pipelines.data.formats.panoptic_images import open_panoptic_images
+from pipelines.data.formats.panoptic_png import read_panoptic_png
 from pipelines.metrics.groups import category_groups
 from pipelines.metrics.panoptic_quality import PredictedSegment, score_image, summarise, total
-from pipelines.vocabulary import load_vocabulary
+from pipelines.runs.manifest import read_manifest
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 RECIPE = """
 extends = "concat_zps"

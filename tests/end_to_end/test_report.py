@@ -11,7 +11,7 @@ import tomli_w
 from chromium import chromium, opened
 from concat_command import FinishedRun, concat_here, refused
 
-from pipelines.published import find_published
+from pipelines.published_tables.published import find_published
 
 RUN, COMPARISON = "run.html", "comparison.html"
 

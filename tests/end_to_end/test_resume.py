@@ -7,9 +7,9 @@ from pathlib import Path
 
 from concat_command import CONCAT, FinishedRun, environment, run_concat
 
-from pipelines.files import sha256
-from pipelines.manifest import read_manifest
-from pipelines.recipe import load_recipe, write_recipe
+from pipelines.base.files import sha256
+from pipelines.recipes.recipe import load_recipe, write_recipe
+from pipelines.runs.manifest import read_manifest
 
 
 def test_a_run_killed_in_every_stage_goes_on_and_ends_the_same(smoke: FinishedRun, tmp_path: Path) -> None:

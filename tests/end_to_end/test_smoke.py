@@ -11,8 +11,8 @@ from concat_command import FinishedRun, concat_here
 from PIL import Image
 from safetensors import safe_open
 
-from pipelines.data.panoptic_png import read_panoptic_png
-from pipelines.manifest import read_manifest
+from pipelines.data.formats.panoptic_png import read_panoptic_png
+from pipelines.runs.manifest import read_manifest
 
 GROUPS = ("all", "things", "stuff", "seen", "unseen", "harmonic")
 FOLDERS = ("data", "split", "precompute", "con", "dump", "cat", "finetune", "eval")
@@ -135,7 +135,7 @@ def test_status_is_json_and_names_what_changed(smoke: FinishedRun, tmp_path: Pat
 def test_a_setting_makes_stale_what_depends_on_it(
     smoke: FinishedRun, tmp_path: Path, setting: str, first_stale: str | None
 ) -> None:
-    from pipelines.recipe import load_recipe, write_recipe
+    from pipelines.recipes.recipe import load_recipe, write_recipe
 
     run = smoke.copy(tmp_path)
     write_recipe(run / "recipe.toml", load_recipe(str(run / "recipe.toml"), (setting,)))

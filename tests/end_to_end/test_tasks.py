@@ -11,15 +11,15 @@ import pytest
 from concat_command import FinishedRun, concat_here, refused
 from PIL import Image
 
-from pipelines.data.semantic_images import open_semantic_images
-from pipelines.files import sha256
-from pipelines.manifest import read_manifest
-from pipelines.progress import SilentReporter, SilentTask, Task
-from pipelines.recipe import load_recipe
-from pipelines.runner import Run, bring_up_to_date
+from pipelines.base.files import sha256
+from pipelines.base.progress import SilentReporter, SilentTask, Task
+from pipelines.data.formats.semantic_images import open_semantic_images
+from pipelines.recipes.recipe import load_recipe
+from pipelines.runs.manifest import read_manifest
+from pipelines.runs.runner import Run, bring_up_to_date
 from pipelines.stages import evaluate
 from pipelines.stages.chain import chain
-from pipelines.vocabulary import Vocabulary, load_vocabulary, open_seen, write_part
+from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary, open_seen, write_part
 
 MICROCOCO = load_vocabulary("micrococo")
 

@@ -9,8 +9,8 @@ import pytest
 from concat_command import FinishedRun, concat_here, refused
 from safetensors.torch import load_file
 
-from pipelines.manifest import read_manifest
-from pipelines.vocabulary import load_vocabulary, open_unseen
+from pipelines.runs.manifest import read_manifest
+from pipelines.vocabularies.vocabulary import load_vocabulary, open_unseen
 
 UNSEEN = load_vocabulary("micrococo").unseen
 LATER = ("finetune", "eval")
@@ -83,7 +83,7 @@ def test_teaching_opens_no_image_and_leaves_the_first_run_as_it_was(
         raise AssertionError("an image was opened")
 
     files = {path: path.stat().st_mtime_ns for path in smoke.folder.rglob("*") if path.is_file()}
-    monkeypatch.setattr("pipelines.data.labelled_images.LabelledImages.sample", no_image)
+    monkeypatch.setattr("pipelines.data.formats.labelled_images.LabelledImages.sample", no_image)
     taught = _teach(smoke, "tram", tmp_path / "taught")
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert os.path.samefile(taught / "con/model.safetensors", smoke.folder / "con/model.safetensors")

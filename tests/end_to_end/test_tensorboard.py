@@ -11,15 +11,15 @@ from concat_command import FinishedRun
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from pipelines.base.progress import SilentReporter
 from pipelines.clip.text import open_text
-from pipelines.extractor import load_extractor
-from pipelines.manifest import read_manifest
-from pipelines.progress import SilentReporter
-from pipelines.recipe import load_recipe
-from pipelines.run import Run
+from pipelines.models.extractor import load_extractor
+from pipelines.recipes.recipe import load_recipe
+from pipelines.runs.manifest import read_manifest
+from pipelines.runs.run import Run
 from pipelines.stages.images import training_images
 from pipelines.stages.training_panels import TrainingPanels
-from pipelines.vocabulary import open_seen
+from pipelines.vocabularies.vocabulary import open_seen
 
 COMMON = {"loss/total", "learning_rate/all", "gradient_norm", "images_per_second", "peak_memory_GiB"}
 GROUPS = {"all", "things", "stuff", "seen", "unseen", "harmonic"}

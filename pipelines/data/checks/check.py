@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.data.archives import Files
-from pipelines.data.findings import Finding, FindingList
-from pipelines.data.picture import open_picture
-from pipelines.data.survey import Survey, evenly_spread
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
+from pipelines.base.parallel import in_processes, paying_workers
+from pipelines.base.progress import Reporter, SilentReporter
+from pipelines.data.checks.findings import Finding, FindingList
+from pipelines.data.checks.survey import Survey, evenly_spread
+from pipelines.data.files.archives import Files
+from pipelines.data.formats.picture import open_picture
 from pipelines.metrics.panoptic_quality import TruthSegment
-from pipelines.parallel import in_processes, paying_workers
-from pipelines.progress import Reporter, SilentReporter
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 DECODED: Final = 2000
 """Up to so many images all files are decoded; of more, so many, unless all are asked for."""

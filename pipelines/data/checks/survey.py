@@ -15,13 +15,13 @@ import numpy as np
 from msgspec import Raw
 from pydantic import ValidationError
 
-from pipelines.data.archives import Files
-from pipelines.data.coco_panoptic import CategoryId
-from pipelines.data.file_names import check_name
-from pipelines.data.findings import FindingList
-from pipelines.data.json_spans import Spans, decode_each, read_spans, write_spans
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.data.checks.findings import FindingList
+from pipelines.data.files.archives import Files
+from pipelines.data.files.file_names import check_name
+from pipelines.data.files.json_spans import Spans, decode_each, read_spans, write_spans
+from pipelines.data.formats.coco_panoptic import CategoryId
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 JsonTask = Literal["panoptic", "instance"]
 _OF_THE_WHOLE: Final = ("info", "licenses", "categories")

@@ -8,17 +8,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pipelines.data.archives import Files
-from pipelines.data.coco_panoptic import Annotation, ImageInfo, SegmentInfo, write_panoptic
-from pipelines.data.findings import FindingList
-from pipelines.data.label_map import decode_label_map
-from pipelines.data.label_map_pairs import IMAGES, LABELS, pair_label_maps
-from pipelines.data.split_label_maps import image_ids
-from pipelines.data.survey import Survey, evenly_spread
-from pipelines.errors import ConcatError
-from pipelines.parallel import in_processes
-from pipelines.progress import Reporter
-from pipelines.vocabulary import Vocabulary
+from pipelines.base.errors import ConcatError
+from pipelines.base.parallel import in_processes
+from pipelines.base.progress import Reporter
+from pipelines.data.checks.findings import FindingList
+from pipelines.data.checks.survey import Survey, evenly_spread
+from pipelines.data.files.archives import Files
+from pipelines.data.formats.coco_panoptic import Annotation, ImageInfo, SegmentInfo, write_panoptic
+from pipelines.data.formats.label_map import decode_label_map
+from pipelines.data.formats.label_map_pairs import IMAGES, LABELS, pair_label_maps
+from pipelines.data.splits.split_label_maps import image_ids
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

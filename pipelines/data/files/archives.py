@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from pipelines.data.file_names import check_name
-from pipelines.data.zip_file import InMemory, OnDisk, Source, Zip
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import alone, atomic_path, listing_hash, room_on_disk
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import alone, atomic_path, listing_hash, room_on_disk
+from pipelines.data.files.file_names import check_name
+from pipelines.data.files.zip_file import InMemory, OnDisk, Source, Zip
 
 LARGEST_IN_MEMORY = 256 << 20
 """A compressed zip within a zip up to this size (bytes) is held in memory; a larger one is copied to the cache."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipelines.errors import CorruptFileError
+from pipelines.base.errors import CorruptFileError
 
 
 def check_name(name: str, file: Path) -> None:

@@ -12,9 +12,9 @@ from typing import TypeVar
 import msgspec
 from msgspec import Raw
 
-from pipelines.data.coco_panoptic import Refusal, decode_json
-from pipelines.data.file_names import check_name
-from pipelines.files import atomic_path
+from pipelines.base.files import atomic_path
+from pipelines.data.files.decode_json import Refusal, decode_json
+from pipelines.data.files.file_names import check_name
 
 _T = TypeVar("_T")
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
-from pipelines.data.file_names import check_name
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.data.files.file_names import check_name
 
 CHUNK = 1 << 20
 LARGEST_FILE = 1 << 31

@@ -7,9 +7,10 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Raw
 
-from pipelines.data.coco_panoptic import CategoryId, ImageId, ImageInfo, check_ids, decode_json
-from pipelines.data.file_names import check_name
-from pipelines.errors import CorruptFileError
+from pipelines.base.errors import CorruptFileError
+from pipelines.data.files.decode_json import decode_json
+from pipelines.data.files.file_names import check_name
+from pipelines.data.formats.coco_panoptic import CategoryId, ImageId, ImageInfo, check_ids
 
 MOST_PIXELS: Final = 1 << 27
 """Pixels of an image; one that claims more would fill the memory, for its masks are painted unseen."""

@@ -1,17 +1,17 @@
 """The json of COCO's panoptic format: images, and for each a PNG name with the segments painted in it."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, TypeVar
+from typing import Annotated, Any, TypedDict
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from pipelines.data.archives import read_bytes
-from pipelines.data.file_names import check_name
-from pipelines.errors import CorruptFileError
-from pipelines.files import atomic_path
-from pipelines.vocabulary import Vocabulary
+from pipelines.base.errors import CorruptFileError
+from pipelines.base.files import atomic_path
+from pipelines.data.files.decode_json import decode_json
+from pipelines.data.files.file_names import check_name
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 SegmentId = Annotated[int, Meta(gt=0, lt=2**24)]  # what an RGB pixel holds; 0 is void
 CategoryId = Annotated[int, Meta(ge=0, lt=2**24)]
@@ -71,38 +71,10 @@ class PanopticJson(msgspec.Struct):
         return [(image, annotation_of[image.id]) for image in self.images]
 
 
-Refusal = Callable[[Path, str], CorruptFileError]
-"""Makes the error for a json of another format, from the file and what is wrong."""
-
-_T = TypeVar("_T")
-
-
 def not_panoptic(path: Path, what: str) -> CorruptFileError:
     """The error for a json that is none of COCO's panoptic format."""
     mend = "Give COCO's panoptic json (panoptic_train2017.json), not the one of instances or captions."
     return CorruptFileError(f"Not a COCO-panoptic json: {what}.", file=path, mend=mend)
-
-
-def decode_json(path: Path, kind: type[_T], refusal: Refusal = not_panoptic, cache: Path | None = None) -> _T:
-    """Reads a COCO json, which may lie in a zip, as `kind`.
-
-    Args:
-        path: the json.
-        kind: what its fields should be.
-        refusal: the error for a json of another format.
-        cache: see `open_files`.
-
-    Raises:
-        ConcatError: the file is missing.
-        CorruptFileError: it may not be read, is truncated, no JSON, or lacks a field of the format.
-    """
-    try:
-        return msgspec.json.decode(read_bytes(path, cache, what="Annotations"), type=kind)
-    except msgspec.ValidationError as error:
-        raise refusal(path, str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        mend = "The file is damaged or truncated: copy or unpack it again."
-        raise CorruptFileError(f"Not valid JSON: {error}.", file=path, mend=mend) from None
 
 
 def read_panoptic(path: Path, cache: Path | None = None) -> PanopticJson:
@@ -113,7 +85,7 @@ def read_panoptic(path: Path, cache: Path | None = None) -> PanopticJson:
         CorruptFileError: it is damaged or lacks a field, an image stands in it twice, an image and its annotation are
             not both there, or a file name leads out of its folder.
     """
-    content = decode_json(path, PanopticJson, cache=cache)
+    content = decode_json(path, PanopticJson, not_panoptic, cache)
     image_ids = [image.id for image in content.images]
     annotated = [annotation.image_id for annotation in content.annotations]
     check_ids(image_ids, annotated, path)

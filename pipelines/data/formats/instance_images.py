@@ -8,14 +8,14 @@ import msgspec
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from pipelines.data.archives import open_files
-from pipelines.data.coco_instances import Instance, read_instances
-from pipelines.data.coco_panoptic import Annotation, ImageInfo, SegmentInfo
-from pipelines.data.labelled_images import VOID, LabelledImages, Labels, refuse_category
-from pipelines.errors import CorruptFileError
+from pipelines.base.errors import CorruptFileError
+from pipelines.data.files.archives import open_files
+from pipelines.data.formats.coco_instances import Instance, read_instances
+from pipelines.data.formats.coco_panoptic import Annotation, ImageInfo, SegmentInfo
+from pipelines.data.formats.labelled_images import VOID, LabelledImages, Labels, refuse_category
 from pipelines.metrics.rle import DamagedMaskError, Rle
 from pipelines.metrics.truth_rle import truth_rle
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 def open_instance_images(

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.data.picture import open_picture
-from pipelines.errors import CorruptFileError
-from pipelines.files import atomic_path
+from pipelines.base.errors import CorruptFileError
+from pipelines.base.files import atomic_path
+from pipelines.data.formats.picture import open_picture
 
 
 def decode_label_map(data: bytes, file: Path) -> NDArray[np.int32]:

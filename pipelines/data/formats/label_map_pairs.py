@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipelines.data.archives import Files, read_bytes
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.data.files.archives import Files, read_bytes
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png"})
 LABELS = frozenset({".png"})

@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.data.archives import Files
-from pipelines.data.coco_panoptic import Annotation, ImageInfo
-from pipelines.data.picture import open_picture
-from pipelines.data.sample import Sample
-from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.data.files.archives import Files
+from pipelines.data.formats.coco_panoptic import Annotation, ImageInfo
+from pipelines.data.formats.picture import open_picture
+from pipelines.data.formats.sample import Sample
 from pipelines.metrics.panoptic_quality import TruthSegment
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 VOID: Final = 0
 _RECENT: Final = 64  # labels kept, so that sample and truth of an image decode one PNG once: 100 MB at 640×480

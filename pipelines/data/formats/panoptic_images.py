@@ -7,12 +7,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.data.archives import Files, open_files
-from pipelines.data.coco_panoptic import Annotation, ImageInfo, read_panoptic
-from pipelines.data.labelled_images import VOID, LabelledImages, Labels, check_listed_once, check_size, unique_ids
-from pipelines.data.panoptic_png import decode_panoptic_png
-from pipelines.errors import CorruptFileError
-from pipelines.vocabulary import Vocabulary
+from pipelines.base.errors import CorruptFileError
+from pipelines.data.files.archives import Files, open_files
+from pipelines.data.formats.coco_panoptic import Annotation, ImageInfo, read_panoptic
+from pipelines.data.formats.labelled_images import (
+    VOID,
+    LabelledImages,
+    Labels,
+    check_listed_once,
+    check_size,
+    unique_ids,
+)
+from pipelines.data.formats.panoptic_png import decode_panoptic_png
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 Unlisted = Literal["refuse", "ignore"]
 

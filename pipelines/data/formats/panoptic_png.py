@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.data.archives import exists
-from pipelines.data.picture import open_picture
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import atomic_path
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import atomic_path
+from pipelines.data.files.archives import exists
+from pipelines.data.formats.picture import open_picture
 from pipelines.metrics.segment_runs import SegmentRuns, runs_of
 
 MAX_ID = 2**24 - 1
@@ -51,7 +51,7 @@ def decode_panoptic_png(data: bytes, file: Path) -> NDArray[np.int32]:
 
 def decode_panoptic_runs(data: bytes, file: Path) -> SegmentRuns:
     """The runs of the map that `decode_panoptic_png` returns, in a fifth of the time; raises as it does."""
-    from pipelines.data.png_runs import rgb_runs  # imports numba
+    from pipelines.data.formats.png_runs import rgb_runs  # imports numba
 
     runs = rgb_runs(data)
     return runs_of(decode_panoptic_png(data, file)) if runs is None else SegmentRuns.at(*runs)

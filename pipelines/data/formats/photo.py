@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from pipelines.data.picture import open_picture
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
+from pipelines.data.formats.picture import open_picture
 
 Photo = Path | str | Image.Image | NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from PIL import Image, UnidentifiedImageError
 
-from pipelines.errors import CorruptFileError
+from pipelines.base.errors import CorruptFileError
 
 _MEND: Final = "Copy or unpack the file again."
 

@@ -5,12 +5,19 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.data.archives import Files, open_files
-from pipelines.data.coco_panoptic import Annotation, ImageInfo, read_panoptic
-from pipelines.data.label_map import decode_label_map
-from pipelines.data.labelled_images import VOID, LabelledImages, Labels, check_listed_once, check_size, unique_ids
-from pipelines.errors import CorruptFileError
-from pipelines.vocabulary import Vocabulary
+from pipelines.base.errors import CorruptFileError
+from pipelines.data.files.archives import Files, open_files
+from pipelines.data.formats.coco_panoptic import Annotation, ImageInfo, read_panoptic
+from pipelines.data.formats.label_map import decode_label_map
+from pipelines.data.formats.labelled_images import (
+    VOID,
+    LabelledImages,
+    Labels,
+    check_listed_once,
+    check_size,
+    unique_ids,
+)
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 def open_semantic_images(

@@ -2,11 +2,11 @@
 
 from torch.utils.data import Dataset
 
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.data.sample import Sample
-from pipelines.data.transforms import SampleTransform
-from pipelines.errors import ConcatError
-from pipelines.seeding import derive_seed, permutation_batches
+from pipelines.base.errors import ConcatError
+from pipelines.base.seeding import derive_seed, permutation_batches
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.data.formats.sample import Sample
+from pipelines.data.loading.transforms import SampleTransform
 
 
 class StepBatches(Dataset[list[Sample] | ConcatError]):

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from pipelines.data.sample import Sample
-from pipelines.recipe import InputSettings
+from pipelines.data.formats.sample import Sample
+from pipelines.recipes.recipe import InputSettings
 
 SampleTransform = Callable[[Sample, int], Sample]
 PADDING = (124, 116, 104)

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.data.archives import Files, Folder
-from pipelines.data.label_map import decode_label_map
-from pipelines.data.label_map_pairs import Pairs
-from pipelines.data.split_result import Segments
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import atomic_path
-from pipelines.parallel import in_processes
-from pipelines.progress import Reporter
-from pipelines.vocabulary import Vocabulary
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import atomic_path
+from pipelines.base.parallel import in_processes
+from pipelines.base.progress import Reporter
+from pipelines.data.files.archives import Files, Folder
+from pipelines.data.formats.label_map import decode_label_map
+from pipelines.data.formats.label_map_pairs import Pairs
+from pipelines.data.splits.split_result import Segments
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 CHUNK: Final = 512
 """Label maps that are counted, and kept for an interrupted reading, together."""

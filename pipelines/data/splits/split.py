@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Raw
 
-from pipelines.data.coco_panoptic import Area, CategoryId, category_entries, check_ids, not_panoptic
-from pipelines.data.file_names import check_name
-from pipelines.data.json_spans import Spans, decode_each, read_images, read_spans, write_spans
-from pipelines.data.split_result import Choice, Segments, SplitResult, choose, summarise
-from pipelines.errors import ConcatError
-from pipelines.terms import Protocol
-from pipelines.vocabulary import Vocabulary
+from pipelines.base.errors import ConcatError
+from pipelines.base.terms import Protocol
+from pipelines.data.files.file_names import check_name
+from pipelines.data.files.json_spans import Spans, decode_each, read_images, read_spans, write_spans
+from pipelines.data.formats.coco_panoptic import Area, CategoryId, category_entries, check_ids, not_panoptic
+from pipelines.data.splits.split_result import Choice, Segments, SplitResult, choose, summarise
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 Crowd = Annotated[int, Meta(ge=0, le=1)]
 

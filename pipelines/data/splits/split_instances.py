@@ -11,12 +11,12 @@ import numpy as np
 from msgspec import Meta, Raw
 from numpy.typing import NDArray
 
-from pipelines.data.coco_panoptic import CategoryId, category_entries, check_ids
-from pipelines.data.json_spans import ListedImage, Spans, decode_each, read_images, read_spans, write_spans
-from pipelines.data.split_result import CategoryTotals, Segments, SplitResult, choose, summarise, totals
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.terms import Protocol
-from pipelines.vocabulary import Vocabulary
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.terms import Protocol
+from pipelines.data.files.json_spans import ListedImage, Spans, decode_each, read_images, read_spans, write_spans
+from pipelines.data.formats.coco_panoptic import CategoryId, category_entries, check_ids
+from pipelines.data.splits.split_result import CategoryTotals, Segments, SplitResult, choose, summarise, totals
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 class _Instance(msgspec.Struct, gc=False):

@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.data.coco_panoptic import Annotation, ImageInfo, SegmentInfo, category_entries
-from pipelines.data.json_spans import write_spans
-from pipelines.data.label_map_counts import LabelMapTotals
-from pipelines.data.split_result import CategoryTotals, SplitResult, choose, summarise, totals
-from pipelines.terms import Protocol
-from pipelines.vocabulary import Vocabulary
+from pipelines.base.terms import Protocol
+from pipelines.data.files.json_spans import write_spans
+from pipelines.data.formats.coco_panoptic import Annotation, ImageInfo, SegmentInfo, category_entries
+from pipelines.data.splits.label_map_counts import LabelMapTotals
+from pipelines.data.splits.split_result import CategoryTotals, SplitResult, choose, summarise, totals
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 def split_label_maps(

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import ConcatError
-from pipelines.terms import Protocol
-from pipelines.vocabulary import Vocabulary
+from pipelines.base.errors import ConcatError
+from pipelines.base.terms import Protocol
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 """zps: an image with one unseen pixel is dropped. zss: images stay, but their unseen segments are not listed."""
 

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.files import read_json, write_json
-from pipelines.forward import Extracted
+from pipelines.base.files import read_json, write_json
+from pipelines.base.terms import Candidates
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.inference.extract import Extracted
 from pipelines.inference.instance import DRAWN_FROM, PredictedInstance, instance_variants
 from pipelines.metrics.instance_ap import evaluate_instances
-from pipelines.recipe import EvalSettings
+from pipelines.recipes.recipe import EvalSettings
 from pipelines.scoring.instance import instance_scores
 from pipelines.scoring.scores import Scores
 from pipelines.stages.judges.judge import Answer, Drawing, Record
-from pipelines.terms import Candidates
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 _MASKS, _FOUND, _IMAGE = "masks", "found", "image_id"
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.forward import Extracted
+from pipelines.base.terms import Candidates
+from pipelines.inference.extract import Extracted
 from pipelines.scoring.scores import Scores
-from pipelines.terms import Candidates
 
 Record = dict[str, Any]
 

@@ -6,20 +6,20 @@ from typing import Any
 
 import torch
 
-from pipelines.data.coco_panoptic import category_entries
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.data.panoptic_png import read_panoptic_png, write_panoptic_png
-from pipelines.files import write_json
-from pipelines.forward import Extracted
+from pipelines.base.files import write_json
+from pipelines.base.terms import Candidates
+from pipelines.data.formats.coco_panoptic import category_entries
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.data.formats.panoptic_png import read_panoptic_png, write_panoptic_png
+from pipelines.inference.extract import Extracted
 from pipelines.inference.panoptic import PanopticPrediction, panoptic_variants
 from pipelines.metrics.panoptic_quality import VOID, ImageScore, PredictedSegment, TruthSegment, score_image, total
 from pipelines.metrics.segment_runs import SegmentRuns, runs_of
-from pipelines.recipe import EvalSettings
+from pipelines.recipes.recipe import EvalSettings
 from pipelines.scoring.panoptic import panoptic_scores
 from pipelines.scoring.scores import Scores
 from pipelines.stages.judges.judge import ANNOTATIONS, SCORES, Answer, Drawing, Record, png_name
-from pipelines.terms import Candidates
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 class PanopticJudge:

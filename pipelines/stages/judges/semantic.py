@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.data.archives import read_bytes
-from pipelines.data.label_map import decode_label_map, write_label_map
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.forward import Extracted
+from pipelines.base.terms import Candidates
+from pipelines.data.files.archives import read_bytes
+from pipelines.data.formats.label_map import decode_label_map, write_label_map
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.inference.extract import Extracted
 from pipelines.inference.semantic import semantic_variants
 from pipelines.metrics.semantic_iou import IGNORED, confusion
 from pipelines.scoring.scores import Scores
 from pipelines.scoring.semantic import semantic_scores
 from pipelines.stages.judges.judge import SCORES, Answer, Drawing, Record, png_name
-from pipelines.terms import Candidates
-from pipelines.vocabulary import Vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 
 class SemanticJudge:

@@ -3,7 +3,7 @@
 import threading
 from pathlib import Path
 
-from pipelines.files import alone
+from pipelines.base.files import alone
 
 
 def test_one_waits_until_the_other_has_made_it(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import parallel
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.parallel import in_processes, usable_cores
+from pipelines.base import parallel
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.parallel import in_processes, usable_cores
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +124,7 @@ def test_a_killed_worker_is_a_plain_error() -> None:
 
 SCRIPT = """
 import os, time
-from pipelines import parallel
+from pipelines.base import parallel
 parallel.usable_cores = lambda: 2
 
 def show(number):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import ConcatError
-from pipelines.seeding import derive_seed, permutation_batches
+from pipelines.base.errors import ConcatError
+from pipelines.base.seeding import derive_seed, permutation_batches
 
 
 def test_a_seed_is_the_same_on_every_machine_and_day() -> None:

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from tiny_clip import tiny_clip
 
+from pipelines.base.errors import ConcatError
 from pipelines.clip.context import check_context
-from pipelines.errors import ConcatError
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 CONTEXT = 16  # tokens of the tiny CLIP, two of which say where a text begins and ends
 PROMPT = 5  # tokens of "a photo of a {}." without the name

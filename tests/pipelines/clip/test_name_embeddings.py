@@ -4,14 +4,14 @@ import pytest
 import torch
 from tiny_clip import CONFIG, tiny_clip, write_config
 
+from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.clip.encoder import ClipModel, load_clip
 from pipelines.clip.name_embeddings import NameEmbeddings
 from pipelines.clip.packed import pack_text, unpack_text
 from pipelines.clip.text import embed_names
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.recipe import ClipSettings
-from pipelines.typed_names import vocabulary_of
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.recipes.recipe import ClipSettings
+from pipelines.vocabularies.typed_names import vocabulary_of
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 OWN = Vocabulary(
     name="own",

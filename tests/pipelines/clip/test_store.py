@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_clip import Scenes, tiny_clip
 
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.files import sha256
+from pipelines.base.progress import SilentReporter
 from pipelines.clip import fill
 from pipelines.clip.encoder import ClipModel
 from pipelines.clip.fill import fill_store
 from pipelines.clip.masked import masked_image
 from pipelines.clip.store import ImageTokens, open_store
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.files import sha256
-from pipelines.progress import SilentReporter
-from pipelines.recipe import ClipSettings
+from pipelines.recipes.recipe import ClipSettings
 
 Clip = tuple[ClipModel, ClipSettings]
 TESTS = Path(__file__).parents[2]
@@ -197,7 +197,7 @@ def test_a_killed_process_loses_no_finished_group(tmp_path: Path, monkeypatch: p
         sys.path[:0] = [{str(TESTS.parent)!r}, {str(TESTS)!r}]
         from tiny_clip import Scenes, tiny_clip
         from pipelines.clip import fill
-        from pipelines.progress import SilentReporter
+        from pipelines.base.progress import SilentReporter
         class Slow(Scenes):
             def sample(self, index):
                 time.sleep(0.02)

@@ -9,12 +9,12 @@ from shared_data import shared_data
 from tiny_clip import tiny_clip
 from torch.nn.functional import normalize
 
+from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.clip.encoder import ClipModel
 from pipelines.clip.given import given_embeddings
 from pipelines.clip.prompts import PROMPTS
 from pipelines.clip.text import embed_names, open_text, text_store_path, write_text
-from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
-from pipelines.vocabulary import Category, Vocabulary, load_vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary, load_vocabulary
 
 
 def vocabulary(*names: str, **spoken: tuple[str, ...]) -> Vocabulary:

@@ -14,11 +14,11 @@ from panoptic_world import OTHER_THING, STUFF, THING, VOCABULARY, image_entry, s
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from pipelines.data.instance_images import open_instance_images
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.data.panoptic_images import open_panoptic_images
-from pipelines.data.semantic_images import open_semantic_images
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
+from pipelines.data.formats.instance_images import open_instance_images
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.data.formats.panoptic_images import open_panoptic_images
+from pipelines.data.formats.semantic_images import open_semantic_images
 
 IDS = np.kron(np.array([[9, 9, 70000], [9, 0, 4]]), np.ones((6, 6), int)).astype(np.int32)
 VALUES = np.where(IDS == 9, THING, np.where(IDS == 4, STUFF, 255))

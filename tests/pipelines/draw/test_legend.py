@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.legend import LegendEntry, category_legend, mark_legend
-from pipelines.overlay import UNSEEN_COLOUR
+from pipelines.draw.legend import LegendEntry, category_legend, mark_legend
+from pipelines.draw.overlay import UNSEEN_COLOUR
 
 
 def entry(number: int, *, isthing: bool = True, unseen: bool = False) -> LegendEntry:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.overlay import UNSEEN_COLOUR, LabelledSegment, dimmed, display_size, label_box, overlay, resized
+from pipelines.draw.overlay import UNSEEN_COLOUR, LabelledSegment, dimmed, display_size, label_box, overlay, resized
 
 PHOTO = np.full((200, 300, 3), (60, 120, 180), np.uint8)
 

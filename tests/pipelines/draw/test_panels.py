@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data.panoptic_png import read_panoptic_png
-from pipelines.files import read_json
-from pipelines.panels import LabelledSegment, LegendEntry, contact_sheet, overlay, panel_page, save_png
+from pipelines.base.files import read_json
+from pipelines.data.formats.panoptic_png import read_panoptic_png
+from pipelines.draw.panels import LabelledSegment, LegendEntry, contact_sheet, overlay, panel_page, save_png
 
 
 def picture(height: int, width: int, value: int) -> np.ndarray:

@@ -13,9 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
-from pipelines.files import sha256
-from pipelines.queries import QueryRow, ShardWriter, open_queries
+from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.base.files import sha256
+from pipelines.generators.dump import QueryRow, ShardWriter, open_queries
 
 NAMES = ["cat", "dog", "sky"]
 K, D = 5, 4

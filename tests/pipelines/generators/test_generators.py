@@ -9,7 +9,7 @@ from torch import nn
 from pipelines.generators.build import build_generator
 from pipelines.generators.cvae import Cvae
 from pipelines.generators.gmmn import Gmmn
-from pipelines.recipe import CatSettings
+from pipelines.recipes.recipe import CatSettings
 
 D, C, H = 6, 4, 16
 KINDS = pytest.mark.parametrize("kind", ["cvae", "gmmn"])

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipelines.data.sample import Sample
-from pipelines.forward import Assigner, Extracted, extract
+from pipelines.data.formats.sample import Sample
+from pipelines.inference.extract import Assigner, Extracted, extract
 from pipelines.inference.masks import Padding
-from pipelines.projector import build_projection_head
-from pipelines.recipe import ClassifierSettings, InputSettings, MatchingSettings
+from pipelines.models.projector import build_projection_head
+from pipelines.recipes.recipe import ClassifierSettings, InputSettings, MatchingSettings
 from pipelines.segmentors.output import SegmentorOutput
 
 INPUT = InputSettings(crop=64, test_short=48, test_long=96)

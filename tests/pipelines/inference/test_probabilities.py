@@ -3,8 +3,8 @@ import torch
 from torch.nn.functional import normalize
 
 from pipelines.inference.probabilities import class_probabilities, query_probabilities
-from pipelines.projector import ProjectionHead, build_projection_head
-from pipelines.recipe import ClassifierSettings
+from pipelines.models.projector import ProjectionHead, build_projection_head
+from pipelines.recipes.recipe import ClassifierSettings
 
 
 def test_the_increment_goes_to_unseen_logits_alone() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
-from pipelines.errors import NonFiniteLossError
+from pipelines.base.errors import NonFiniteLossError
 from pipelines.losses.focal import focal_cost
 from pipelines.losses.mask import dice_cost, mask_bce_cost
 from pipelines.losses.matching import Assignment, MatchingLoss, match

@@ -1,5 +1,5 @@
 from pipelines.metrics.groups import category_groups
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 
 def test_groups_of_a_vocabulary() -> None:

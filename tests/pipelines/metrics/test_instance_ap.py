@@ -17,9 +17,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from shared_data import shared_data
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 from pipelines.metrics.instance_ap import InstanceFigures, evaluate_instances, summarise_instances
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 KINDS = ("segm", "bbox")
 

@@ -14,8 +14,8 @@ import pytest
 from hotcoco.panoptic import PanopticEval
 from shared_data import shared_data
 
-from pipelines.data.panoptic_png import read_panoptic_png, write_panoptic_png
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
+from pipelines.data.formats.panoptic_png import read_panoptic_png, write_panoptic_png
 from pipelines.metrics.panoptic_quality import (
     CategoryCounts,
     ImageScore,

@@ -10,8 +10,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data.panoptic_png import read_panoptic_png
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
+from pipelines.data.formats.panoptic_png import read_panoptic_png
 from pipelines.metrics.semantic_iou import (
     IGNORED,
     NOTHING,
@@ -20,7 +20,7 @@ from pipelines.metrics.semantic_iou import (
     confusion,
     summarise_semantic,
 )
-from pipelines.vocabulary import Category, Vocabulary, load_vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary, load_vocabulary
 
 N = 4
 _ROWS = [("cat", True, False), ("sky", False, False), ("dog", True, True), ("sea", False, True)]

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file
 
-from pipelines.clip import micro_accuracy
-from pipelines.clip.micro_accuracy import (
+from pipelines.micrococo import clip_accuracy
+from pipelines.micrococo.clip_accuracy import (
     WEIGHTS,
     MicroClip,
     accuracy_table,
@@ -20,11 +20,11 @@ from pipelines.clip.micro_accuracy import (
     open_micro_clip,
     text_cosines,
 )
-from pipelines.clip.micro_views import segment_views
-from pipelines.clip.train_micro_clip import MicroClipSettings, TokenTable, contrastive_loss, scene_caption, train
-from pipelines.data.micrococo_render import render_scene, scene_rng
-from pipelines.data.micrococo_turns import WAYS, turned
-from pipelines.data.micrococo_world import MICROCOCO_CATEGORIES
+from pipelines.micrococo.clip_views import segment_views
+from pipelines.micrococo.render import render_scene, scene_rng
+from pipelines.micrococo.train_clip import MicroClipSettings, TokenTable, contrastive_loss, scene_caption, train
+from pipelines.micrococo.turns import WAYS, turned
+from pipelines.micrococo.world import MICROCOCO_CATEGORIES
 
 FRESH_SEED = 77  # the shipped weights were trained and measured with seed 0
 TINY = MicroClipSettings(scenes=6, iterations=2, whole_scenes=2, full_frames=8, crops=8, check_every=2, check_scenes=16)
@@ -76,7 +76,7 @@ def test_names_stand_apart(clip: MicroClip) -> None:
 
 
 def test_the_recorded_accuracy_passes_the_bar() -> None:
-    record = json.loads((micro_accuracy.HOME / "micrococo-clip.accuracy.json").read_bytes())
+    record = json.loads((clip_accuracy.HOME / "micrococo-clip.accuracy.json").read_bytes())
     assert min(record["accuracy"]["crop"].values()) >= 0.95
     assert min(record["accuracy"]["full"].values()) >= 0.90
     assert record["settings"]["seed"] != FRESH_SEED

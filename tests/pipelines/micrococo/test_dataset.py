@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from pipelines.data.micrococo import MICROCOCO_CATEGORIES, SPLITS, make_micrococo, vocabulary_toml
-from pipelines.data.micrococo_render import MIN_SEGMENT_AREA, STREAMS, VOID, render_scene, scene_rng
-from pipelines.data.micrococo_world import SEEN_CATEGORIES, SHAPES, STUFF_COLOURS, TEXTURES, THING_COLOURS
-from pipelines.errors import ConcatError
-from pipelines.vocabulary import SHIPPED, load_vocabulary
+from pipelines.base.errors import ConcatError
+from pipelines.micrococo.dataset import MICROCOCO_CATEGORIES, SPLITS, make_micrococo, vocabulary_toml
+from pipelines.micrococo.render import MIN_SEGMENT_AREA, STREAMS, VOID, render_scene, scene_rng
+from pipelines.micrococo.world import SEEN_CATEGORIES, SHAPES, STUFF_COLOURS, TEXTURES, THING_COLOURS
+from pipelines.vocabularies.vocabulary import SHIPPED, load_vocabulary
 
 COUNTS = {"train": 200, "val": 12, "tune": 8}
 

@@ -10,14 +10,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from pipelines.data.micrococo_world import MICROCOCO_CATEGORIES
-from pipelines.segmentors.train_micro_backbone import (
+from pipelines.micrococo.train_backbone import (
     ARCHITECTURE,
     SHIPPED,
     MicroBackboneSettings,
     render_windows,
     train,
 )
+from pipelines.micrococo.world import MICROCOCO_CATEGORIES
 
 TINY = MicroBackboneSettings(scenes=4, iterations=2, batch=16, check_scenes=8)
 

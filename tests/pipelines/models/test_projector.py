@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from pipelines.projector import SemanticProjector, TextClassifier, build_projection_head
-from pipelines.recipe import ClassifierSettings
+from pipelines.models.projector import SemanticProjector, TextClassifier, build_projection_head
+from pipelines.recipes.recipe import ClassifierSettings
 
 
 def head(**changes):

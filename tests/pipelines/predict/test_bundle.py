@@ -10,11 +10,11 @@ import pytest
 import torch
 from trained_world import random_model, smoke_recipe
 
-from pipelines.bundle import read_bundle, write_bundle
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.predictions import PanopticResult
-from pipelines.segmenter import Segmenter
-from pipelines.trained import TrainedModel
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.predict.bundle import read_bundle, write_bundle
+from pipelines.predict.predictions import PanopticResult
+from pipelines.predict.segmenter import Segmenter
+from pipelines.predict.trained import TrainedModel
 
 CPU = torch.device("cpu")
 PIXELS = np.random.default_rng(0).integers(0, 256, (80, 96, 3), np.uint8)

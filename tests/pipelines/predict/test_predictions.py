@@ -8,15 +8,23 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from pipelines.data.archives import read_bytes
-from pipelines.data.coco_panoptic import read_panoptic
-from pipelines.data.label_map import decode_label_map
-from pipelines.data.panoptic_png import read_panoptic_png
-from pipelines.errors import ConcatError
-from pipelines.overlay import UNSEEN_COLOUR
-from pipelines.prediction_files import PredictionFiles
-from pipelines.predictions import Instance, InstanceResult, PanopticResult, Row, Segment, SemanticResult, boxes_of
-from pipelines.vocabulary import Category, Vocabulary, load_vocabulary
+from pipelines.base.errors import ConcatError
+from pipelines.data.files.archives import read_bytes
+from pipelines.data.formats.coco_panoptic import read_panoptic
+from pipelines.data.formats.label_map import decode_label_map
+from pipelines.data.formats.panoptic_png import read_panoptic_png
+from pipelines.draw.overlay import UNSEEN_COLOUR
+from pipelines.predict.prediction_files import PredictionFiles
+from pipelines.predict.predictions import (
+    Instance,
+    InstanceResult,
+    PanopticResult,
+    Row,
+    Segment,
+    SemanticResult,
+    boxes_of,
+)
+from pipelines.vocabularies.vocabulary import Category, Vocabulary, load_vocabulary
 
 COW = Category(id=7, name="cow", color=(200, 40, 40))
 SKY = Category(id=0, name="sky", isthing=False, color=(40, 40, 200), unseen=True)

@@ -12,10 +12,10 @@ from PIL import Image
 from trained_world import MICROCOCO, random_model, smoke_recipe
 
 import pipelines
-from pipelines.errors import ConcatError
-from pipelines.predictions import InstanceResult, PanopticResult, Prediction, SemanticResult
-from pipelines.segmenter import Segmenter
-from pipelines.vocabulary import Category, Vocabulary, load_vocabulary, write_part
+from pipelines.base.errors import ConcatError
+from pipelines.predict.predictions import InstanceResult, PanopticResult, Prediction, SemanticResult
+from pipelines.predict.segmenter import Segmenter
+from pipelines.vocabularies.vocabulary import Category, Vocabulary, load_vocabulary, write_part
 
 CPU = torch.device("cpu")
 TYPED = "red circle, blue star, plain green ground, turquoise heart; teal heart"
@@ -47,7 +47,7 @@ def test_it_is_imported_by_name_and_torch_only_then() -> None:
     assert pipelines.Segmenter is Segmenter
     with pytest.raises(AttributeError, match="no attribute 'Segmentor'"):
         _ = pipelines.Segmentor
-    code = "import sys, pipelines, pipelines.typed_names; assert 'torch' not in sys.modules"
+    code = "import sys, pipelines, pipelines.vocabularies.typed_names; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.metrics.harmonic import harmonic_mean
-from pipelines.published import PublishedResult, find_published, published_results, read_table
-from pipelines.vocabulary import load_vocabulary
+from pipelines.published_tables.published import PublishedResult, find_published, published_results, read_table
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 ROWS = {result.id: result for result in published_results()}
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.recipe import Recipe, override
-from pipelines.recipe_paths import with_absolute_paths
+from pipelines.recipes.paths import with_absolute_paths
+from pipelines.recipes.recipe import Recipe, override
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import ConcatError
-from pipelines.recipe import Recipe, Settings, load_recipe, override, shipped_recipes, write_recipe
+from pipelines.base.errors import ConcatError
+from pipelines.recipes.recipe import Recipe, Settings, load_recipe, override, shipped_recipes, write_recipe
 
 
 @pytest.mark.parametrize("name", shipped_recipes())

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.compare import Entry, compare, read_entries
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.report.compare import Entry, compare, read_entries
 
 GROUPS: dict[str, Any] = {
     "all": {"pq": 50.0, "sq": 80.0, "n": 4},

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.report.finished_run import read_categories, read_metrics
 from pipelines.report.losses import read_losses
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 GROUPS = {"all": {"pq": 30.0, "n": 2}, "seen": {"pq": 40.0, "n": 1}, "unseen": {"pq": None, "n": 0}}
 SCORED = {"panoptic": GROUPS}

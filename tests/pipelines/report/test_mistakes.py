@@ -5,7 +5,7 @@ from pipelines.report.gallery import errors
 from pipelines.report.mistakes import Mistakes, best_median_worst, taken_for
 from pipelines.report.predicted import category_map
 from pipelines.stages.judges.judge import Drawing
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 WORLD = Vocabulary(
     name="world",

@@ -1,11 +1,11 @@
 import pytest
 
-from pipelines.recipe import load_recipe, override
+from pipelines.recipes.recipe import load_recipe, override
 from pipelines.report.seeds import Average, average, over_x
 from pipelines.report.settings_text import changed_from_shipped, differences, flat
 from pipelines.report.targets import comparable_results
 from pipelines.report.words import bytes_in_words, percent, protocol_in_words, seconds_in_words
-from pipelines.vocabulary import load_vocabulary
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 
 def test_averages_by_hand() -> None:

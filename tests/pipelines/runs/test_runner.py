@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import ConcatError, ProtocolError
-from pipelines.freshness import status, verify
-from pipelines.manifest import read_manifest
-from pipelines.progress import SilentReporter
-from pipelines.recipe import Recipe, override
-from pipelines.run import Run, Stage, StageContext
-from pipelines.runner import bring_up_to_date
+from pipelines.base.errors import ConcatError, ProtocolError
+from pipelines.base.progress import SilentReporter
+from pipelines.recipes.recipe import Recipe, override
+from pipelines.runs.freshness import status, verify
+from pipelines.runs.manifest import read_manifest
+from pipelines.runs.run import Run, Stage, StageContext
+from pipelines.runs.runner import bring_up_to_date
 
 
 def _first(context: StageContext) -> None:
@@ -266,7 +266,7 @@ def test_a_kill_before_the_rename_leaves_all_that_resuming_needs(
 
     run, stage = _run(tmp_path), Stage(**{**vars(chain[0]), "execute": train})
     with monkeypatch.context() as patched:
-        patched.setattr("pipelines.runner.replace_folder", killed)
+        patched.setattr("pipelines.runs.runner.replace_folder", killed)
         with pytest.raises(KeyboardInterrupt):
             bring_up_to_date(run, [stage], "split-coco")
     left = {path.name for path in (run.folder / ".split.partial").iterdir()}

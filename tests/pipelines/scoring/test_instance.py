@@ -14,7 +14,7 @@ from scoring_world import edit, write_instance_pair
 from shared_data import shared_data
 
 from pipelines.scoring.instance import score_instances
-from pipelines.vocabulary import load_vocabulary
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 
 def _noisy_results(truth: COCO) -> list[dict]:

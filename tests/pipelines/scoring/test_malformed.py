@@ -21,7 +21,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from scoring_world import Paths, write_instance_pair, write_panoptic_pair, write_semantic_pair
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 from pipelines.scoring.instance import score_instances
 from pipelines.scoring.panoptic import score_panoptic
 from pipelines.scoring.scores import Scores

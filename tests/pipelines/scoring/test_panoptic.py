@@ -10,7 +10,7 @@ from scoring_world import edit, write_novel_pair, write_panoptic_pair
 from shared_data import shared_data
 
 from pipelines.scoring.panoptic import score_panoptic
-from pipelines.vocabulary import load_vocabulary
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 
 def test_the_nine_published_values_of_mmdetection() -> None:

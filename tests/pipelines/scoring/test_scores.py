@@ -8,7 +8,7 @@ import pytest
 from panoptic_world import STUFF, THING, UNSEEN, VOCABULARY
 from pydantic import ValidationError
 
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
 from pipelines.metrics.panoptic_quality import CategoryCounts
 from pipelines.scoring.panoptic import panoptic_scores
 from pipelines.scoring.scores import Scores

@@ -10,10 +10,10 @@ from PIL import Image
 from scoring_world import write_semantic_pair
 from shared_data import shared_data
 
-from pipelines.data.label_map import write_label_map
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
+from pipelines.data.formats.label_map import write_label_map
 from pipelines.scoring.semantic import default_ignored, score_label_maps
-from pipelines.vocabulary import Category, Vocabulary, load_vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary, load_vocabulary
 
 
 def test_ade20k_scores_100_over_its_15_present_categories() -> None:

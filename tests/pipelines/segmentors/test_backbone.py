@@ -7,7 +7,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.segmentors import backbone as module
 from pipelines.segmentors.backbone import build_backbone
 

@@ -8,7 +8,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.segmentors.origin import BackboneOrigin, check_training_labels, read_origin
 
 

@@ -10,8 +10,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pipelines.errors import ConcatError, ProtocolError
-from pipelines.recipe import SegmentorSettings
+from pipelines.base.errors import ConcatError, ProtocolError
+from pipelines.recipes.recipe import SegmentorSettings
 from pipelines.segmentors.backbone import Backbone
 from pipelines.segmentors.build import build_segmentor
 from pipelines.segmentors.parameters import parameter_groups

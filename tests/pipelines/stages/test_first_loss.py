@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pipelines.clip.store import ImageTokens
-from pipelines.data.sample import Sample
+from pipelines.data.formats.sample import Sample
 from pipelines.losses.con import TokenBank
 from pipelines.losses.matching import Assignment
-from pipelines.recipe import ConSettings
+from pipelines.recipes.recipe import ConSettings
 from pipelines.stages.train_con import ConLosses
 
 DIM = 4

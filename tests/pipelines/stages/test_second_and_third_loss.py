@@ -4,10 +4,10 @@ import torch
 from torch.nn.functional import normalize
 
 from pipelines.generators.build import build_generator
+from pipelines.generators.dump import QueryBatch
 from pipelines.losses.focal import classification_focal
-from pipelines.projector import build_projection_head
-from pipelines.queries import QueryBatch
-from pipelines.recipe import ClassifierSettings, FinetuneSettings, MatchingSettings, Recipe, override
+from pipelines.models.projector import build_projection_head
+from pipelines.recipes.recipe import ClassifierSettings, FinetuneSettings, MatchingSettings, Recipe, override
 from pipelines.stages.finetune import union_losses
 from pipelines.stages.train_cat import cat_losses
 

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines import devices
-from pipelines.devices import choose_device, make_fabric, peak_memory, reset_peak_memory, seed_everything, set_threads
-from pipelines.errors import ConcatError
-from pipelines.recipe import RuntimeSettings
+from pipelines.base.errors import ConcatError
+from pipelines.recipes.recipe import RuntimeSettings
+from pipelines.training import devices
+from pipelines.training.devices import (
+    choose_device,
+    make_fabric,
+    peak_memory,
+    reset_peak_memory,
+    seed_everything,
+    set_threads,
+)
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from pipelines.errors import CorruptFileError, NonFiniteLossError
-from pipelines.progress import SilentReporter
-from pipelines.recipe import OptimiserSettings
-from pipelines.training import PAGES, Training, _page_due, make_optimiser, train
+from pipelines.base.errors import CorruptFileError, NonFiniteLossError
+from pipelines.base.progress import SilentReporter
+from pipelines.recipes.recipe import OptimiserSettings
+from pipelines.training.loop import PAGES, Training, _page_due, make_optimiser, train
 
 
 class Interrupted(Exception):

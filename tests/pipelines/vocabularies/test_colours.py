@@ -1,7 +1,7 @@
 from itertools import combinations
 
-from pipelines.colours import with_colours
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.vocabularies.colours import with_colours
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 
 def test_categories_without_colour_get_colours_far_apart_and_others_keep_theirs() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared_data import shared_data
 
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.vocabulary import load_vocabulary
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 ROAD: dict[str, Any] = {"id": 7, "name": "road"}
 CAR: dict[str, Any] = {"id": 1, "name": "car"}

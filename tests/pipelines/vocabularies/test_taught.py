@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipelines.errors import ConcatError
-from pipelines.recipe import FinetuneSettings
-from pipelines.taught import taught_vocabulary
-from pipelines.vocabulary import Category, Vocabulary
+from pipelines.base.errors import ConcatError
+from pipelines.recipes.recipe import FinetuneSettings
+from pipelines.vocabularies.taught import taught_vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 SEEN = Vocabulary(
     name="toys",

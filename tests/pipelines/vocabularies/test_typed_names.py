@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.typed_names import parse_names, vocabulary_of
-from pipelines.vocabulary import SHIPPED, Category, Vocabulary, load_vocabulary
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.vocabularies.typed_names import parse_names, vocabulary_of
+from pipelines.vocabularies.vocabulary import SHIPPED, Category, Vocabulary, load_vocabulary
 
 
 def test_commas_separate_categories_and_semicolons_synonyms() -> None:

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.errors import ConcatError, ProtocolError
-from pipelines.vocabulary import (
+from pipelines.base.errors import ConcatError, ProtocolError
+from pipelines.vocabularies.vocabulary import (
     SHIPPED,
     Category,
     Vocabulary,

@@ -7,11 +7,11 @@ from panoptic_world import OTHER_THING, STUFF, THING, UNSEEN, VOCABULARY, World,
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data.archives import open_files
-from pipelines.data.check import DataReport, check_images
-from pipelines.data.panoptic_images import open_panoptic_images
-from pipelines.data.panoptic_png import write_panoptic_png
-from pipelines.vocabulary import load_vocabulary
+from pipelines.data.checks.check import DataReport, check_images
+from pipelines.data.files.archives import open_files
+from pipelines.data.formats.panoptic_images import open_panoptic_images
+from pipelines.data.formats.panoptic_png import write_panoptic_png
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 PLAIN = np.repeat(np.array([[5, 6]], np.int32), 12, axis=0).repeat(6, axis=1)  # 12×12: halves of 72 px
 
@@ -114,7 +114,7 @@ def test_many_faults_are_counted_and_some_are_named(tmp_path: Path) -> None:
 def test_only_so_many_files_are_decoded_unless_all_are_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.data.check.DECODED", 3)
+    monkeypatch.setattr("pipelines.data.checks.check.DECODED", 3)
     world = world_of(tmp_path, 7)
     for number in (2, 7):
         (world.png / f"{number:04d}.png").write_bytes(b"damaged")
@@ -132,9 +132,9 @@ def test_work_can_go_to_processes_of_which_few_images_need_few(tmp_path: Path, m
         asked.append(workers)
         return map(pickle.loads(pickle.dumps(function)), items)
 
-    monkeypatch.setattr("pipelines.data.check.in_processes", pickled)
-    monkeypatch.setattr("pipelines.data.check._WORTH_A_PROCESS", 2)
-    monkeypatch.setattr("pipelines.parallel.usable_cores", lambda: 64)
+    monkeypatch.setattr("pipelines.data.checks.check.in_processes", pickled)
+    monkeypatch.setattr("pipelines.data.checks.check._WORTH_A_PROCESS", 2)
+    monkeypatch.setattr("pipelines.base.parallel.usable_cores", lambda: 64)
     world = world_of(tmp_path, 5)
     (world.images / "0003.jpg").write_bytes((world.images / "0002.jpg").read_bytes()[:300])
     reports = [check(world, workers=workers) for workers in (1, 2, 9)]

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from pipelines.data.showcase import choose_images
+from pipelines.data.checks.showcase import choose_images
 
 SEEN = np.zeros(3, bool)
 

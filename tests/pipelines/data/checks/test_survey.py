@@ -18,10 +18,10 @@ from panoptic_world import (
 )
 from shared_data import shared_data
 
-from pipelines.data.archives import open_files
-from pipelines.data.coco_panoptic import read_panoptic
-from pipelines.data.survey import Survey, describe_json, evenly_spread, survey_json
-from pipelines.errors import CorruptFileError
+from pipelines.base.errors import CorruptFileError
+from pipelines.data.checks.survey import Survey, describe_json, evenly_spread, survey_json
+from pipelines.data.files.archives import open_files
+from pipelines.data.formats.coco_panoptic import read_panoptic
 
 
 def write(path: Path, images: list[Any], annotations: list[Any], **more: Any) -> Path:

@@ -5,12 +5,12 @@ from label_map_world import LabelMapWorld, write_image, write_label_maps
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data.archives import open_files
-from pipelines.data.coco_panoptic import read_panoptic
-from pipelines.data.survey import Survey
-from pipelines.data.survey_label_maps import survey_label_maps
-from pipelines.progress import SilentReporter
-from pipelines.vocabulary import Category, Vocabulary, load_vocabulary
+from pipelines.base.progress import SilentReporter
+from pipelines.data.checks.survey import Survey
+from pipelines.data.checks.survey_label_maps import survey_label_maps
+from pipelines.data.files.archives import open_files
+from pipelines.data.formats.coco_panoptic import read_panoptic
+from pipelines.vocabularies.vocabulary import Category, Vocabulary, load_vocabulary
 
 VOCABULARY = Vocabulary(
     name="toy", categories=tuple(Category(id=i, name=str(i), isthing=True, unseen=i == 3) for i in (1, 2, 3))

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.data import archives
-from pipelines.data.archives import Files, ZipFolder, exists, on_disk, open_files, read_bytes
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.data.files import archives
+from pipelines.data.files.archives import Files, ZipFolder, exists, on_disk, open_files, read_bytes
 
 CONTENT = {
     "a.png": b"first" * 300,

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.data.find_photos import find_photos
+from pipelines.data.files.find_photos import find_photos
 
 FILES = ("b.JPG", "a.png", "sub/c.jpeg", "sub/deep/d.webp", "notes.txt", ".hidden.png", ".git/e.png", "out/overlay.png")
 

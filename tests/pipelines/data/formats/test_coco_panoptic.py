@@ -9,7 +9,8 @@ import pytest
 from panoptic_world import THING, VOCABULARY, annotation_entry, image_entry, segment, write_panoptic_json
 from shared_data import shared_data
 
-from pipelines.data.coco_panoptic import (
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.data.formats.coco_panoptic import (
     Annotation,
     ImageInfo,
     SegmentInfo,
@@ -17,7 +18,6 @@ from pipelines.data.coco_panoptic import (
     read_panoptic,
     write_panoptic,
 )
-from pipelines.errors import ConcatError, CorruptFileError
 
 
 def _content() -> dict[str, Any]:

@@ -14,12 +14,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from shared_data import shared_data
 
-from pipelines.data.coco_instances import read_instances
-from pipelines.data.instance_images import open_instance_images
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.data.formats.coco_instances import read_instances
+from pipelines.data.formats.instance_images import open_instance_images
+from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.metrics.panoptic_quality import TruthSegment
-from pipelines.vocabulary import Vocabulary, load_vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary
 
 OUTSIDE = 55  # a category of no vocabulary here
 Json = dict[str, Any]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipelines.data.label_map import decode_label_map, write_label_map
-from pipelines.errors import CorruptFileError
+from pipelines.base.errors import CorruptFileError
+from pipelines.data.formats.label_map import decode_label_map, write_label_map
 
 FILE = Path("labels/a.png")
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shared_data import shared_data
 
-from pipelines.data.archives import open_files
-from pipelines.data.label_map_pairs import Pairs, pair_label_maps
-from pipelines.errors import ConcatError, CorruptFileError
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.data.files.archives import open_files
+from pipelines.data.formats.label_map_pairs import Pairs, pair_label_maps
 
 
 def _folder(root: Path, names: list[str]) -> Path:

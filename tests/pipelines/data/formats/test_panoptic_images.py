@@ -13,14 +13,14 @@ from panoptic_world import OTHER_THING, STUFF, THING, UNSEEN, VOCABULARY, World,
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.data.panoptic_images import open_panoptic_images
-from pipelines.data.panoptic_png import write_panoptic_png
-from pipelines.data.sample import Sample
-from pipelines.data.split import split_panoptic
-from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.data.formats.panoptic_images import open_panoptic_images
+from pipelines.data.formats.panoptic_png import write_panoptic_png
+from pipelines.data.formats.sample import Sample
+from pipelines.data.splits.split import split_panoptic
 from pipelines.metrics.panoptic_quality import TruthSegment
-from pipelines.vocabulary import Vocabulary, load_vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary
 
 SEEN = VOCABULARY.seen
 IDS = np.array([[9, 9, 9, 0, 0, 0], [9, 9, 70000, 0, 4, 4], [4, 4, 4, 4, 4, 4], [4, 4, 4, 4, 4, 4]], dtype=np.int32)

@@ -10,13 +10,13 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data.panoptic_png import (
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.data.formats.panoptic_png import (
     decode_panoptic_png,
     decode_panoptic_runs,
     read_panoptic_png,
     write_panoptic_png,
 )
-from pipelines.errors import ConcatError, CorruptFileError
 from pipelines.metrics.segment_runs import runs_of
 
 IDS = (0, 1, 2, 255, 256, 257, 65536, 65537, 2**24 - 1)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data.panoptic_png import decode_panoptic_runs
-from pipelines.data.png_runs import rgb_runs
-from pipelines.errors import CorruptFileError
+from pipelines.base.errors import CorruptFileError
+from pipelines.data.formats.panoptic_png import decode_panoptic_runs
+from pipelines.data.formats.png_runs import rgb_runs
 
 HEADER = bytes([8, 2, 0, 0, 0])
 

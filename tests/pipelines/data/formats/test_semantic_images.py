@@ -14,13 +14,13 @@ from panoptic_world import OTHER_THING, STUFF, THING, UNSEEN, VOCABULARY
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data.label_map import write_label_map
-from pipelines.data.labelled_images import LabelledImages
-from pipelines.data.panoptic_images import open_panoptic_images
-from pipelines.data.semantic_images import open_semantic_images
-from pipelines.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
+from pipelines.data.formats.label_map import write_label_map
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.data.formats.panoptic_images import open_panoptic_images
+from pipelines.data.formats.semantic_images import open_semantic_images
 from pipelines.metrics.panoptic_quality import TruthSegment
-from pipelines.vocabulary import Vocabulary, load_vocabulary
+from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary
 
 VALUES = np.array([[STUFF, STUFF, 255, UNSEEN], [THING, THING, 0, UNSEEN]])
 SEEN = {STUFF: 2, THING: 2}

@@ -15,13 +15,13 @@ from panoptic_world import OTHER_THING, STUFF, THING, UNSEEN, VOCABULARY
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data import label_map_counts
-from pipelines.data.archives import Files, open_files
-from pipelines.data.label_map_counts import LabelMapTotals, read_label_maps
-from pipelines.data.label_map_pairs import pair_label_maps
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.progress import SilentReporter
-from pipelines.vocabulary import Category, Vocabulary, load_vocabulary
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.progress import SilentReporter
+from pipelines.data.files.archives import Files, open_files
+from pipelines.data.formats.label_map_pairs import pair_label_maps
+from pipelines.data.splits import label_map_counts
+from pipelines.data.splits.label_map_counts import LabelMapTotals, read_label_maps
+from pipelines.vocabularies.vocabulary import Category, Vocabulary, load_vocabulary
 
 VOID = 255
 Found = list[tuple[int, int, dict[int, int]]]

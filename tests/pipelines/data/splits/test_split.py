@@ -22,11 +22,11 @@ from panoptic_world import (
 )
 from shared_data import shared_data
 
-from pipelines.data.coco_panoptic import read_panoptic
-from pipelines.data.split import split_panoptic
-from pipelines.data.split_result import CategoryTotals, DroppedImage, Protocol
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.vocabulary import load_vocabulary
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.data.formats.coco_panoptic import read_panoptic
+from pipelines.data.splits.split import split_panoptic
+from pipelines.data.splits.split_result import CategoryTotals, DroppedImage, Protocol
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 COCO = load_vocabulary("coco_panoptic")
 

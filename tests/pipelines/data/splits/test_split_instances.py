@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from panoptic_world import OTHER_THING, STUFF, THING, UNSEEN, VOCABULARY, image_entry
 from shared_data import shared_data
 
-from pipelines.data.split_instances import list_instances, split_instances
-from pipelines.data.split_result import CategoryTotals, DroppedImage
-from pipelines.errors import ConcatError, CorruptFileError
-from pipelines.vocabulary import load_vocabulary
+from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.data.splits.split_instances import list_instances, split_instances
+from pipelines.data.splits.split_result import CategoryTotals, DroppedImage
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 FOREIGN = 55  # in the json's categories, but not in the vocabulary
 Json = dict[str, Any]

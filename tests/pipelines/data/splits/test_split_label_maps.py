@@ -15,16 +15,16 @@ from panoptic_world import STUFF, THING, UNSEEN, VOCABULARY
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.data.archives import Files, open_files
-from pipelines.data.coco_panoptic import read_panoptic
-from pipelines.data.label_map_counts import LabelMapTotals, read_label_maps
-from pipelines.data.label_map_pairs import pair_label_maps
-from pipelines.data.split import split_panoptic
-from pipelines.data.split_label_maps import image_ids, list_label_maps, split_label_maps
-from pipelines.data.split_result import CategoryTotals, DroppedImage, Protocol
-from pipelines.errors import ConcatError
-from pipelines.progress import SilentReporter
-from pipelines.vocabulary import Vocabulary, load_vocabulary
+from pipelines.base.errors import ConcatError
+from pipelines.base.progress import SilentReporter
+from pipelines.data.files.archives import Files, open_files
+from pipelines.data.formats.coco_panoptic import read_panoptic
+from pipelines.data.formats.label_map_pairs import pair_label_maps
+from pipelines.data.splits.label_map_counts import LabelMapTotals, read_label_maps
+from pipelines.data.splits.split import split_panoptic
+from pipelines.data.splits.split_label_maps import image_ids, list_label_maps, split_label_maps
+from pipelines.data.splits.split_result import CategoryTotals, DroppedImage, Protocol
+from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary
 
 VOID = 255
 COCO = load_vocabulary("coco_panoptic")

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from panoptic_world import OTHER_THING, STUFF, THING, UNSEEN, VOCABULARY, World, segment, write_world
 
-from pipelines.data.panoptic_images import open_panoptic_images
-from pipelines.forward import Extracted
+from pipelines.data.formats.panoptic_images import open_panoptic_images
+from pipelines.inference.extract import Extracted
 from pipelines.inference.masks import Padding
-from pipelines.recipe import EvalSettings
+from pipelines.recipes.recipe import EvalSettings
 from pipelines.scoring.panoptic import score_panoptic
 from pipelines.scoring.scores import Candidates
 from pipelines.stages.judges.judge import Answer

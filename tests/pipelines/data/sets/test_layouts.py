@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from shared_data import shared_data
 
-from pipelines.data.layouts import Name, find_layout
-from pipelines.data.locations import Location
-from pipelines.errors import ConcatError
-from pipelines.vocabulary import load_vocabulary
+from pipelines.base.errors import ConcatError
+from pipelines.data.sets.layouts import Name, find_layout
+from pipelines.data.sets.locations import Location
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 
 def _make(root: Path, *paths: str) -> Path:

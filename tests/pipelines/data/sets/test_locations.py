@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from pipelines.data.locations import locate, micrococo_folder
-from pipelines.errors import ConcatError
-from pipelines.recipe import DataSettings, MicrococoSettings, Task
+from pipelines.base.errors import ConcatError
+from pipelines.data.sets.locations import locate, micrococo_folder
+from pipelines.recipes.recipe import DataSettings, MicrococoSettings, Task
 
 
 def _coco(root: Path, *splits: str) -> DataSettings:

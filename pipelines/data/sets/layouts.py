@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
-from pipelines.data.archives import exists
-from pipelines.data.label_map_pairs import IMAGES, matlab_maps
-from pipelines.data.locations import Location
-from pipelines.errors import ConcatError
+from pipelines.base.errors import ConcatError
+from pipelines.data.files.archives import exists
+from pipelines.data.formats.label_map_pairs import IMAGES, matlab_maps
+from pipelines.data.sets.locations import Location
 
 Name = Literal["voc", "context", "ade20k", "coco-stuff"]
 

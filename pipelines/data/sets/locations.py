@@ -5,11 +5,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.data.archives import exists
-from pipelines.data.panoptic_png import png_folder
-from pipelines.errors import ConcatError
-from pipelines.recipe import DataSettings, MicrococoSettings
-from pipelines.terms import Task
+from pipelines.base.errors import ConcatError
+from pipelines.base.terms import Task
+from pipelines.data.files.archives import exists
+from pipelines.data.formats.panoptic_png import png_folder
+from pipelines.recipes.recipe import DataSettings, MicrococoSettings
 
 
 @dataclass(frozen=True)

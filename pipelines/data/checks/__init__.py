@@ -1,0 +1,1 @@
+"""What lies in a data set: faults, counts, pictures."""

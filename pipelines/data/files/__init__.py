@@ -1,0 +1,1 @@
+"""Folders, zips and jsons, and where things lie in them."""

@@ -1,0 +1,1 @@
+"""Published label formats, read into samples."""

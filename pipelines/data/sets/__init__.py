@@ -1,0 +1,1 @@
+"""Where data sets lie: as published, or as a recipe says."""

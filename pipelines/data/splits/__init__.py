@@ -1,0 +1,1 @@
+"""Seen-only training lists and validation lists."""

@@ -1,0 +1,1 @@
+"""The embedded world: scenes, tiny CLIP and backbone, and what trains them."""

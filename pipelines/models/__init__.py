@@ -1,0 +1,1 @@
+"""What is trained on top of a segmentor: projector, classifier, extractor."""

@@ -1,0 +1,1 @@
+"""A trained run in use: the segmenter, its export, predictions and their files."""

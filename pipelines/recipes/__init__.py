@@ -1,0 +1,1 @@
+"""A recipe, section by section, and the presets."""

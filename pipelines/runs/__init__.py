@@ -1,0 +1,1 @@
+"""What a run is: stages, freshness, manifests, and the runner that alone knows locks and renames."""

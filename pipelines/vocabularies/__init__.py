@@ -1,0 +1,1 @@
+"""Categories, seen and unseen, from shipped lists, files or typed names."""
