@@ -28,6 +28,8 @@ from concat_cli.commands import (
     stages,
     teach,
 )
+from concat_cli.settings_help import command_with_settings
+from pipelines.stages.chain import STAGES
 
 app = typer.Typer(
     name="concat",
@@ -41,7 +43,7 @@ app = typer.Typer(
     "stale inputs up to date first. [bold]concat demo --run DIR[/] does it all on a small embedded world.",
 )
 
-STAGES, RUNS, USE = "Stages, in order", "Whole runs", "A finished run"
+IN_ORDER, RUNS, USE = "Stages, in order", "Whole runs", "A finished run"
 RESULTS, WORLD = "Data and results, anyone's", "The embedded world"
 
 
@@ -62,11 +64,12 @@ def _main(
     pass
 
 
-app.command("split-coco", rich_help_panel=STAGES, epilog=stages.settings_help("split-coco"))(split_coco.split_coco)
-app.command("split-data", rich_help_panel=STAGES, epilog=stages.settings_help("split-coco"))(split_data.split_data)
-for _name in stages.NAMES:
-    app.command(_name, rich_help_panel=STAGES, epilog=stages.settings_help(_name))(stages.stage_command(_name))
-app.command("eval", rich_help_panel=STAGES, epilog=stages.settings_help("eval"))(evaluate.evaluate)
+_with_settings = {stage.name: command_with_settings(*stage.sections) for stage in STAGES}
+app.command("split-coco", cls=_with_settings["split-coco"], rich_help_panel=IN_ORDER)(split_coco.split_coco)
+app.command("split-data", cls=_with_settings["split-coco"], rich_help_panel=IN_ORDER)(split_data.split_data)
+for _stage in STAGES[1:-1]:
+    app.command(_stage.name, cls=_with_settings[_stage.name], rich_help_panel=IN_ORDER)(stages.stage_command(_stage))
+app.command("eval", cls=_with_settings["eval"], rich_help_panel=IN_ORDER)(evaluate.evaluate)
 app.command("run", rich_help_panel=RUNS)(run.run)
 app.command("demo", rich_help_panel=RUNS)(demo.demo)
 app.command("predict", rich_help_panel=USE, epilog=predict.EXAMPLES)(predict.predict)

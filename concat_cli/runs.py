@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from concat_cli.console import RichReporter
 from concat_cli.errors import command_line
 from pipelines.base.errors import ConcatError
+from pipelines.recipes.load import load_recipe, override
 from pipelines.recipes.paths import with_absolute_paths
-from pipelines.recipes.recipe import load_recipe, override
 from pipelines.vocabularies.vocabulary import choose_vocabulary
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from pipelines.clip.encoder import ClipModel, load_clip
+from pipelines.clip.settings import ClipSettings
 from pipelines.data.formats.sample import Sample
-from pipelines.recipes.recipe import ClipSettings
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 16,

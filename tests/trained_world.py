@@ -7,10 +7,11 @@ import torch
 
 from pipelines.clip.encoder import ClipModel, load_clip
 from pipelines.clip.text import embed_names
+from pipelines.models.build import build_head
 from pipelines.models.extractor import Extractor
-from pipelines.models.projector import build_projection_head
 from pipelines.predict.trained import TrainedModel
-from pipelines.recipes.recipe import Recipe, load_recipe
+from pipelines.recipes.load import load_recipe
+from pipelines.recipes.recipe import Recipe
 from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary
 
 MICROCOCO = load_vocabulary("micrococo")
@@ -29,9 +30,7 @@ def random_model(recipe: Recipe | None = None, *, finetuned: bool = True, **chan
     with torch.random.fork_rng():
         torch.manual_seed(0)
         extractor = Extractor(recipe.con, clip.dim, load_backbone=False).eval()
-        head = build_projection_head(
-            recipe.con.classifier, query_dim=recipe.con.segmentor.hidden_dim, text_dim=clip.dim
-        ).eval()
+        head = build_head(recipe.con.classifier, query_dim=recipe.con.segmentor.hidden_dim, text_dim=clip.dim).eval()
     fields: dict[str, Any] = {
         "source": Path("random"),
         "recipe": recipe,

@@ -15,7 +15,7 @@ from concat_cli.options import Cache, Debug, Json
 from concat_cli.pixel_values import pixel_values
 from concat_cli.runs import open_run
 from pipelines.base.errors import ConcatError
-from pipelines.recipes.recipe import DataSettings
+from pipelines.data.sets.settings import DataSettings
 
 if TYPE_CHECKING:
     from pipelines.stages.check import CheckedList, Thoroughness

@@ -22,8 +22,8 @@ from torchvision.transforms import Compose
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import sha256
+from pipelines.clip.settings import ClipSettings
 from pipelines.clip.weights import RANDOM, ClipSource, is_torchscript, quiet, resolve_clip
-from pipelines.recipes.recipe import ClipSettings
 
 RANDOM_SEED = 0
 _AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}

@@ -22,9 +22,9 @@ from pipelines.base.files import remove, replace_folder, room_on_disk
 from pipelines.base.progress import Reporter, Task
 from pipelines.clip.encoder import ClipModel
 from pipelines.clip.masked import masked_image
+from pipelines.clip.settings import ClipSettings
 from pipelines.clip.store import SUFFIXES, open_store
 from pipelines.data.formats.sample import Sample
-from pipelines.recipes.recipe import ClipSettings
 
 CHUNK = 64
 """Rows of a chunk, and images encoded between two marks of progress.

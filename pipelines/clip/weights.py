@@ -14,10 +14,9 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_p
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import read_json
-from pipelines.recipes.recipe import ClipSettings
+from pipelines.clip.model_files import MICRO_CONFIG, MICRO_WEIGHTS
+from pipelines.clip.settings import ClipSettings
 
-MICRO = Path(__file__).parents[1] / "micrococo/weights"
-MICRO_CONFIG, MICRO_WEIGHTS = MICRO / "micrococo-clip.json", MICRO / "micrococo-clip.safetensors"
 RANDOM = "random"
 _QUICK_GELU_MAKERS = ("openai", "metaclip", "dfn", "quickgelu")
 

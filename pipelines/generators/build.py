@@ -1,27 +1,27 @@
-"""From settings to a generator."""
+"""The kinds of generators, and from settings to one."""
 
-from pipelines.generators.cvae import Cvae
-from pipelines.generators.gmmn import Gmmn
-from pipelines.recipes.recipe import CatSettings
+from typing import TYPE_CHECKING, cast
+
+from pipelines.base.parts import Part, PartSettings, PartTable
+from pipelines.generators.cvae_settings import CvaeSettings
+from pipelines.generators.gmmn_settings import GmmnSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+GENERATORS = PartTable(
+    "generator",
+    group="concat.generators",
+    parts=(
+        Part(CvaeSettings, "pipelines.generators.cvae:Cvae"),
+        Part(GmmnSettings, "pipelines.generators.gmmn:Gmmn"),
+    ),
+)
 
 
-def build_generator(settings: CatSettings, *, query_dim: int, text_dim: int) -> Cvae | Gmmn:
+def build_generator(settings: PartSettings, *, query_dim: int, text_dim: int) -> "nn.Module":
     """Builds the generator of vision queries of `query_dim` (D) from text embeddings of `text_dim` (C) components.
 
-    Both kinds follow `generators.output.QueryGenerator`.
+    Every kind is a module that follows `generators.output.QueryGenerator`.
     """
-    if settings.generator == "gmmn":
-        return Gmmn(
-            query_dim=query_dim,
-            text_dim=text_dim,
-            hidden_dim=settings.hidden_dim,
-            noise_dim=settings.latent_dim,
-            condition_scale=settings.condition_scale,
-        )
-    return Cvae(
-        query_dim=query_dim,
-        text_dim=text_dim,
-        hidden_dim=settings.hidden_dim,
-        latent_dim=settings.latent_dim,
-        condition_scale=settings.condition_scale,
-    )
+    return cast("nn.Module", GENERATORS.build(settings, query_dim=query_dim, text_dim=text_dim))

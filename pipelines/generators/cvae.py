@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from pipelines.generators.cvae_settings import CvaeSettings
 from pipelines.generators.output import GeneratorOutput, draw_noise
 
 LOG_VAR_LIMIT = 8.0
@@ -16,22 +17,20 @@ class Cvae(nn.Module):
     "Adding the condition" needs equal widths: `condition` is the identity when the latent has C components, otherwise
     a learned linear map (method.md, "Reading").
 
+    A `condition_scale` of √C gives a unit vector's components the size of z's.
+
     Args:
+        settings: width of encoder and decoder, Z, factor on the condition.
         query_dim: D.
         text_dim: C.
-        hidden_dim: width of encoder and decoder.
-        latent_dim: Z, width of the latent; 0: C.
-        condition_scale: factor on the condition; 0: √C, which gives a unit vector's components the size of z's.
     """
 
-    def __init__(
-        self, *, query_dim: int, text_dim: int, hidden_dim: int, latent_dim: int, condition_scale: float
-    ) -> None:
+    def __init__(self, settings: CvaeSettings, *, query_dim: int, text_dim: int) -> None:
         super().__init__()
-        self.latent_dim = latent_dim or text_dim
-        self.condition_scale = condition_scale or math.sqrt(text_dim)
-        self.encoder = _four_layers(query_dim, hidden_dim, 2 * self.latent_dim)
-        self.decoder = _four_layers(self.latent_dim, hidden_dim, query_dim)
+        self.latent_dim = settings.latent_dim or text_dim
+        self.condition_scale = settings.condition_scale or math.sqrt(text_dim)
+        self.encoder = _four_layers(query_dim, settings.hidden_dim, 2 * self.latent_dim)
+        self.decoder = _four_layers(self.latent_dim, settings.hidden_dim, query_dim)
         self.condition = nn.Identity() if self.latent_dim == text_dim else nn.Linear(text_dim, self.latent_dim)
 
     def forward(self, queries: Tensor, text: Tensor, random: torch.Generator) -> GeneratorOutput:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from pipelines.generators.gmmn_settings import GmmnSettings
 from pipelines.generators.output import GeneratorOutput, draw_noise
 
 
@@ -13,22 +14,22 @@ class Gmmn(nn.Module):
 
     Dropout, which ZS3Net has between the layers, is left out, so that all randomness comes from the noise.
 
+    A `condition_scale` of √C gives the components of the embedding the size of the noise's.
+
     Args:
+        settings: width of the hidden layer and of the noise, factor on the text embedding.
         query_dim: D.
         text_dim: C.
-        hidden_dim: width of the hidden layer.
-        noise_dim: width of the noise; 0: C.
-        condition_scale: factor on the text embedding; 0: √C, which gives its components the size of the noise's.
     """
 
-    def __init__(
-        self, *, query_dim: int, text_dim: int, hidden_dim: int, noise_dim: int, condition_scale: float
-    ) -> None:
+    def __init__(self, settings: GmmnSettings, *, query_dim: int, text_dim: int) -> None:
         super().__init__()
-        self.noise_dim = noise_dim or text_dim
-        self.condition_scale = condition_scale or math.sqrt(text_dim)
+        self.noise_dim = settings.noise_dim or text_dim
+        self.condition_scale = settings.condition_scale or math.sqrt(text_dim)
         self.layers = nn.Sequential(
-            nn.Linear(self.noise_dim + text_dim, hidden_dim), nn.LeakyReLU(0.2), nn.Linear(hidden_dim, query_dim)
+            nn.Linear(self.noise_dim + text_dim, settings.hidden_dim),
+            nn.LeakyReLU(0.2),
+            nn.Linear(settings.hidden_dim, query_dim),
         )
 
     def forward(self, queries: Tensor, text: Tensor, random: torch.Generator) -> GeneratorOutput:  # noqa: ARG002

@@ -10,11 +10,12 @@ from torch.nn.functional import interpolate
 from pipelines.base.seeding import derive_seed
 from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.data.formats.sample import Sample
+from pipelines.data.loading.settings import InputSettings
 from pipelines.data.loading.transforms import test_transform
 from pipelines.inference.masks import Padding
 from pipelines.losses.matching import MatchingLoss
+from pipelines.losses.matching_settings import MatchingSettings
 from pipelines.models.projector import ProjectionHead
-from pipelines.recipes.recipe import InputSettings, MatchingSettings
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.recipes.recipe import ClassifierSettings
+from pipelines.models.projector_settings import ProjectorSettings
 
 
 class SemanticProjector(nn.Module):
@@ -85,7 +85,7 @@ class ProjectionHead(nn.Module):
         return semantic_queries, self.classifier(semantic_queries, text_embeddings)
 
 
-def build_projection_head(settings: ClassifierSettings, *, query_dim: int, text_dim: int) -> ProjectionHead:
+def build_projection_head(settings: ProjectorSettings, *, query_dim: int, text_dim: int) -> ProjectionHead:
     """Builds the head for vision queries of `query_dim` (D) and text embeddings of `text_dim` (C) components."""
     return ProjectionHead(
         SemanticProjector(

@@ -26,8 +26,8 @@ from pipelines.base.files import atomic_path, room_on_disk
 from pipelines.base.safe_weights import fit_weights
 from pipelines.clip.name_embeddings import NameEmbeddings
 from pipelines.clip.packed import PackedText, pack_text
+from pipelines.models.build import build_head
 from pipelines.models.extractor import Extractor
-from pipelines.models.projector import build_projection_head
 from pipelines.predict.trained import TrainedModel
 from pipelines.recipes.recipe import Recipe
 from pipelines.vocabularies.vocabulary import Vocabulary
@@ -115,7 +115,7 @@ def _assembled(
     finetuned = None
     if "projector.safetensors" in weights:
         query_dim = recipe.con.segmentor.hidden_dim
-        finetuned = build_projection_head(recipe.con.classifier, query_dim=query_dim, text_dim=rows.shape[1]).eval()
+        finetuned = build_head(recipe.con.classifier, query_dim=query_dim, text_dim=rows.shape[1]).eval()
         fit_weights(weights["projector.safetensors"], finetuned, file=path)
     model = TrainedModel(
         source=path,

@@ -23,7 +23,7 @@ from pipelines.predict.predictions import (
     SemanticResult,
     boxes_of,
 )
-from pipelines.recipes.recipe import EvalSettings
+from pipelines.recipes.eval import EvalSettings
 from pipelines.vocabularies.vocabulary import Vocabulary
 
 Size = tuple[int, int]

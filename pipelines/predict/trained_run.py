@@ -12,7 +12,8 @@ from pipelines.clip.text import read_text
 from pipelines.models.extractor import load_extractor, load_head
 from pipelines.models.projector import ProjectionHead
 from pipelines.predict.trained import TrainedModel
-from pipelines.recipes.recipe import Recipe, load_recipe
+from pipelines.recipes.load import load_recipe
+from pipelines.recipes.recipe import Recipe
 from pipelines.runs.manifest import RunManifest, read_manifest
 from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary, open_seen, open_unseen
 

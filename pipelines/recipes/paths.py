@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.recipes.recipe import Settings
+from pipelines.base.parts import part_file
+from pipelines.base.settings import Settings
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
@@ -16,8 +17,14 @@ def with_absolute_paths(settings: AnySettings) -> AnySettings:
         marks = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         if isinstance(value, Settings):
             changes[name] = with_absolute_paths(value)
-        elif value and (marks.get("path") == "always" or (marks.get("path") == "or name" and _is_file(value))):
-            changes[name] = str(Path(value).resolve())
+        elif isinstance(value, dict):
+            changes[name] = {key: with_absolute_paths(inner) for key, inner in value.items()}
+        elif value and (
+            marks.get("path") == "always"
+            or (marks.get("path") == "or name" and _is_file(value))
+            or (marks.get("path") == "of a part" and part_file(value))
+        ):
+            changes[name] = str(Path(value).resolve())  # FILE.py:NAME resolves like any other file name
     return settings.model_copy(update=changes)
 
 

@@ -16,8 +16,7 @@ from pipelines.report.losses import LossCurves, read_losses
 from pipelines.runs.freshness import Status, status
 from pipelines.runs.manifest import RunManifest, read_manifest
 from pipelines.runs.run import Run, Stage
-from pipelines.stages.chain import chain
-from pipelines.stages.finetune import STAGE as FINETUNE
+from pipelines.stages.chain import FINETUNE, chain
 from pipelines.vocabularies.vocabulary import Vocabulary, open_seen, open_unseen
 
 CATEGORY_FIGURE: Final[Mapping[Task, str]] = {"panoptic": "pq", "semantic": "iou", "instance": "mask_ap50"}

@@ -10,13 +10,13 @@ from pycocotools import mask as coco_mask
 
 from pipelines.base.errors import CorruptFileError
 from pipelines.base.files import read_json
+from pipelines.base.terms import Task
 from pipelines.data.files.archives import read_bytes
 from pipelines.data.formats.coco_panoptic import read_panoptic
 from pipelines.data.formats.label_map import decode_label_map
 from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.data.formats.panoptic_png import read_panoptic_png
 from pipelines.metrics.semantic_iou import IGNORED
-from pipelines.recipes.recipe import Task
 from pipelines.stages.judges.instance import DRAWN_FROM
 from pipelines.stages.judges.judge import Drawing, png_name
 

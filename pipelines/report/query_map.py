@@ -11,17 +11,15 @@ from sklearn.metrics import silhouette_score
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pipelines.base.safe_weights import load_weights
 from pipelines.base.seeding import derive_seed
 from pipelines.clip.text import open_text
-from pipelines.generators.build import build_generator
 from pipelines.generators.dump import open_queries
+from pipelines.generators.trained import load_generator
 from pipelines.models.extractor import load_head
 from pipelines.models.projector import ProjectionHead
 from pipelines.report.finished_run import FinishedRun
 from pipelines.runs.freshness import output_path
-from pipelines.stages.evaluate import STAGE as EVAL
-from pipelines.stages.precompute import STAGE as PRECOMPUTE
+from pipelines.stages.chain import EVAL, PRECOMPUTE
 
 REAL_SEEN: Final = "real-seen"
 PSEUDO_UNSEEN: Final = "pseudo-unseen"
@@ -91,9 +89,9 @@ def _generate(finished: FinishedRun, query_dim: int) -> tuple[Tensor, list[str]]
     run = finished.run
     unseen = finished.vocabulary.unseen.names
     text = open_text(output_path(run, EVAL, "text_unseen"), unseen, stage=_READER)
-    generator = build_generator(run.recipe.cat, query_dim=query_dim, text_dim=text.shape[1])
-    load_weights(run.folder / "cat/generator.safetensors", generator)
-    generator.eval()
+    path = run.folder / "cat/generator.safetensors"
+    settings, text_dim = run.recipe.cat.generator, text.shape[1]
+    generator = load_generator(path, settings, query_dim=query_dim, text_dim=text_dim, device=torch.device("cpu"))
     noise = torch.Generator().manual_seed(derive_seed(run.recipe.seed, "report", "noise"))
     each = max(1, PER_KIND // len(unseen))
     with torch.inference_mode():

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pipelines.recipes.recipe import Recipe, load_recipe, shipped_recipes
+from pipelines.recipes.load import load_recipe, shipped_recipes
+from pipelines.recipes.recipe import Recipe
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:

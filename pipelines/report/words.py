@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pipelines.recipes.recipe import Recipe, Task
+from pipelines.base.terms import Task
+from pipelines.recipes.recipe import Recipe
 from pipelines.vocabularies.vocabulary import Vocabulary
 
 FIGURES: Final[Mapping[str, str]] = {

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pipelines.base.errors import ConcatError
 from pipelines.base.files import sha256, size_in_bytes
 from pipelines.data.files.archives import on_disk, open_files
+from pipelines.runs.earlier import settings_as_now
 from pipelines.runs.manifest import FileRecord, RunManifest, read_manifest
 from pipelines.runs.run import Run, Stage
 
@@ -87,7 +88,7 @@ def _what_changed(run: Run, stage: Stage, chain: list[Stage], manifest: RunManif
         return f"code version {manifest.code_version} → {stage.version}"
     if manifest.seed != run.recipe.seed:
         return f"seed {manifest.seed} → {run.recipe.seed}"
-    changed = _first_difference(manifest.settings, plain(stage.settings(run.recipe)))
+    changed = _first_difference(plain(settings_as_now(manifest.settings)), plain(stage.settings(run.recipe)))
     if changed:
         return changed
     for name, record in manifest.outputs.items():

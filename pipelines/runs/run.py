@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +83,31 @@ class Stage:
     """One box of the figure.
 
     Attributes:
-        name: its command. folder: its folder in the run. version: raised when its results change.
+        name: its command. about: what it does, for the help. folder: its folder in the run.
+        version: raised when its results change.
+        work: what runs it, or "module:name" of that, which is imported when the stage runs.
         reads: stage → names of that stage's outputs this one opens; a stage that a recipe does without counts for none.
         settings: the settings that matter, as plain values.
         sources: inputs from outside the run by name: files count by content, folders as (name, size, mtime) lists.
         knows_unseen_names: for the manifest's protocol.
+        sections: of the recipe, that its help lists.
     """
 
     name: str
     folder: str
     version: int
+    work: Callable[[StageContext], None] | str
     reads: Mapping[str, tuple[str, ...]]
     settings: Callable[[Recipe], dict[str, Any]]
     sources: Callable[[Run], dict[str, Path]]
-    execute: Callable[[StageContext], None]
     knows_unseen_names: bool = False
+    about: str = ""
+    sections: tuple[str, ...] = ()
+
+    def execute(self, context: StageContext) -> None:
+        """Does the work."""
+        work = self.work
+        if isinstance(work, str):
+            module, _, name = work.partition(":")
+            work = getattr(import_module(module), name)
+        work(context)

@@ -16,7 +16,7 @@ import torch
 
 from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.base.files import read_json, remove, replace_folder, room_on_disk, sha256, size_in_bytes, write_json
-from pipelines.recipes.recipe import write_recipe
+from pipelines.recipes.load import write_recipe
 from pipelines.runs.freshness import inputs_of, plain, state_of
 from pipelines.runs.manifest import FileRecord, Protocol, RunManifest, git_commit, package_versions, write_manifest
 from pipelines.runs.run import Run, Stage, StageContext

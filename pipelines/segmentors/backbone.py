@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.base.errors import ConcatError
-from pipelines.segmentors.origin import IMAGENET, check_timm_tag, read_weights, weights_path
+from pipelines.segmentors.origin import check_timm_tag, read_weights
+from pipelines.segmentors.weights_file import IMAGENET, weights_path
 
 STRIDES = (4, 8, 16, 32)
 

@@ -1,17 +1,26 @@
-"""From settings to a segmentor."""
+"""The kinds of segmentors, and from settings to one."""
 
-from torch import nn
+from typing import TYPE_CHECKING, cast
 
-from pipelines.base.errors import ConcatError
-from pipelines.recipes.recipe import SegmentorSettings
-from pipelines.segmentors.backbone import build_backbone
-from pipelines.segmentors.mask2former import Mask2Former
-from pipelines.segmentors.maskformer import MaskFormer
+from pipelines.base.parts import Part, PartTable
+from pipelines.segmentors.mask2former_settings import Mask2FormerSettings
+from pipelines.segmentors.maskformer_settings import MaskFormerSettings
+from pipelines.segmentors.settings import SegmentorSettings
 
-_GROUPS = 32  # of the pixel decoders' group norms
+if TYPE_CHECKING:
+    from torch import nn
+
+SEGMENTORS = PartTable(
+    "segmentor",
+    group="concat.segmentors",
+    parts=(
+        Part(Mask2FormerSettings, "pipelines.segmentors.mask2former:Mask2Former"),
+        Part(MaskFormerSettings, "pipelines.segmentors.maskformer:MaskFormer"),
+    ),
+)
 
 
-def build_segmentor(settings: SegmentorSettings, *, load_weights: bool = True) -> nn.Module:
+def build_segmentor(settings: SegmentorSettings, *, load_weights: bool = True) -> "nn.Module":
     """Builds the extractor: uint8 images B×3×H×W → `SegmentorOutput`.
 
     Args:
@@ -23,12 +32,7 @@ def build_segmentor(settings: SegmentorSettings, *, load_weights: bool = True) -
         ConcatError: the widths do not fit one another, or see `build_backbone`.
         ProtocolError: the backbone is a CLIP image tower.
     """
-    width, heads = settings.hidden_dim, settings.heads
-    if width % _GROUPS or width % heads:
-        raise ConcatError(
-            f"con.segmentor.hidden_dim is {width}; it must be a multiple of {_GROUPS} and of the {heads} heads.",
-            mend="Use, for example, 64, 128 or 256 with 4 or 8 heads.",
-        )
+    from pipelines.segmentors.backbone import build_backbone
+
     backbone = build_backbone(settings.backbone, settings.backbone_weights, load_weights=load_weights)
-    kinds: dict[str, type[Mask2Former] | type[MaskFormer]] = {"mask2former": Mask2Former, "maskformer": MaskFormer}
-    return kinds[settings.kind](settings, backbone)
+    return cast("nn.Module", SEGMENTORS.build(settings, backbone=backbone))

@@ -6,6 +6,23 @@ from contextlib import contextmanager
 from transformers import ResNetConfig
 from transformers.utils import logging
 
+from pipelines.base.errors import ConcatError
+
+_GROUPS = 32  # of the pixel decoders' group norms
+
+
+def check_widths(hidden_dim: int, heads: int) -> None:
+    """Refuses a width that group norms or attention heads do not divide.
+
+    Raises:
+        ConcatError: see above.
+    """
+    if hidden_dim % _GROUPS or hidden_dim % heads:
+        raise ConcatError(
+            f"con.segmentor.hidden_dim is {hidden_dim}; it must be a multiple of {_GROUPS} and of the {heads} heads.",
+            mend="Use, for example, 64, 128 or 256 with 4 or 8 heads.",
+        )
+
 
 def stand_in_backbone(channels: Sequence[int]) -> ResNetConfig:
     """A backbone of `channels` that transformers can build without the network; ours then takes its place."""

@@ -3,9 +3,9 @@
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerModel
 
-from pipelines.recipes.recipe import SegmentorSettings
 from pipelines.segmentors.backbone import STRIDES, Backbone
-from pipelines.segmentors.huggingface import quiet_transformers, stand_in_backbone
+from pipelines.segmentors.huggingface import check_widths, quiet_transformers, stand_in_backbone
+from pipelines.segmentors.mask2former_settings import Mask2FormerSettings
 from pipelines.segmentors.output import SegmentorOutput
 
 
@@ -17,8 +17,9 @@ class Mask2Former(nn.Module):
         backbone: takes the place of transformers' own.
     """
 
-    def __init__(self, settings: SegmentorSettings, backbone: Backbone) -> None:
+    def __init__(self, settings: Mask2FormerSettings, backbone: Backbone) -> None:
         super().__init__()
+        check_widths(settings.hidden_dim, settings.heads)
         with quiet_transformers():
             config = Mask2FormerConfig(
                 backbone_config=stand_in_backbone(backbone.channels),

@@ -4,24 +4,23 @@ import torch
 from torch import Tensor, nn
 from transformers import DetrConfig, MaskFormerConfig, MaskFormerModel
 
-from pipelines.recipes.recipe import SegmentorSettings
 from pipelines.segmentors.backbone import Backbone
-from pipelines.segmentors.huggingface import stand_in_backbone
+from pipelines.segmentors.huggingface import check_widths, stand_in_backbone
+from pipelines.segmentors.maskformer_settings import MaskFormerSettings
 from pipelines.segmentors.output import SegmentorOutput
 
 
 class MaskFormer(nn.Module):
     """Images → queries and masks of every decoder layer.
 
-    The pixel decoder is an FPN, so `encoder_layers` and `encoder_feedforward_dim` have no meaning here.
-
     Args:
         settings: widths and depths; `hidden_dim` must be a multiple of 32 and of `heads`.
         backbone: takes the place of transformers' own.
     """
 
-    def __init__(self, settings: SegmentorSettings, backbone: Backbone) -> None:
+    def __init__(self, settings: MaskFormerSettings, backbone: Backbone) -> None:
         super().__init__()
+        check_widths(settings.hidden_dim, settings.heads)
         width = settings.hidden_dim
         stand_in = stand_in_backbone(backbone.channels)
         config = MaskFormerConfig(

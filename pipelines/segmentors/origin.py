@@ -20,12 +20,11 @@ from torch import Tensor
 
 from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.base.files import sha256
+from pipelines.segmentors.weights_file import IMAGENET, RANDOM, weights_path
 from pipelines.vocabularies.vocabulary import clean_name
 
-IMAGENET, MICROCOCO, RANDOM = "imagenet", "micrococo", "none"
 IMAGENET_ORIGIN = "ImageNet-1k classification"
 UNRECORDED = "unrecorded"
-MICRO_BACKBONE = Path(__file__).parents[1] / "micrococo/weights/micrococo-backbone.safetensors"
 
 # Names and tags of image-text pretraining, as timm and others spell them.
 _CLIP = re.compile(r"clip|siglip|openai|laion|webli|datacomp|dfn\d|merged2b|cc12m|yfcc15m|pali|_mci", re.IGNORECASE)
@@ -163,11 +162,6 @@ def _timm_config(name: str) -> Any:
         return timm.get_pretrained_cfg(name)
     except RuntimeError:  # a known architecture with an unknown tag
         return None
-
-
-def weights_path(weights: str) -> Path | None:
-    """The file that the setting `backbone_weights` stands for, if it stands for one."""
-    return {IMAGENET: None, RANDOM: None, MICROCOCO: MICRO_BACKBONE}.get(weights, Path(weights))
 
 
 def read_weights(name: str, path: Path) -> tuple[dict[str, Tensor], WeightsMetadata]:

@@ -16,7 +16,7 @@ from pipelines.data.files.archives import open_files
 from pipelines.data.sets.locations import Location
 from pipelines.runs.run import Run
 from pipelines.stages.images import labelled_images
-from pipelines.stages.render import locations_of
+from pipelines.stages.locations import locations_of
 from pipelines.stages.sheet import write_sheet
 from pipelines.vocabularies.vocabulary import Vocabulary, choose_vocabulary
 

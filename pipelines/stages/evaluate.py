@@ -5,7 +5,6 @@ Images go in chunks, each written when complete, so that an interrupted evaluati
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,14 +16,13 @@ from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.generators.dump import QueryRow, ShardWriter
 from pipelines.inference.extract import Assigner, extract
 from pipelines.models.extractor import load_extractor
-from pipelines.recipes.recipe import EvalSettings, Recipe
-from pipelines.runs.run import Run, Stage, StageContext
+from pipelines.recipes.eval import EvalSettings
+from pipelines.runs.run import StageContext
 from pipelines.stages.images import validation_images
 from pipelines.stages.judges.instance import InstanceJudge
 from pipelines.stages.judges.judge import Judge
 from pipelines.stages.judges.panoptic import PanopticJudge
 from pipelines.stages.judges.semantic import SemanticJudge
-from pipelines.stages.render import locations_of
 from pipelines.stages.results import write_results
 from pipelines.stages.text import given_rows, text_store
 from pipelines.stages.variants import Answers, variants_of, written_variants
@@ -118,36 +116,3 @@ def _resumed_shards(out: Path, names: list[str], rows: int) -> ShardWriter:
         if int(shard.stem) >= scored:
             shard.unlink()
     return ShardWriter(out / "queries", shard=CHUNK, names=names, rows=rows)
-
-
-def sources(run: Run) -> dict[str, Path]:
-    """Images and labels of the validation set."""
-    return locations_of(run).val.pixels("val ")
-
-
-def settings(recipe: Recipe) -> dict[str, Any]:
-    """The settings that results of an evaluation depend on."""
-    return {
-        "task": recipe.task,
-        "eval": recipe.eval.that_matter(),
-        "input": recipe.con.input.that_matter(),
-        "con": recipe.con.segmentor.that_matter() | recipe.con.classifier.that_matter(),
-        "precision": recipe.runtime.precision,
-    }
-
-
-STAGE = Stage(
-    name=NAME,
-    folder="eval",
-    version=3,
-    execute=execute,
-    sources=sources,
-    knows_unseen_names=True,
-    reads={
-        "split-coco": ("val.json", "seen.json", "unseen.json", "text_unseen.npy"),
-        "precompute": ("text_seen",),
-        "train-con": ("model.safetensors",),
-        "finetune": ("iterates", "taught.json"),
-    },
-    settings=settings,
-)

@@ -1,25 +1,24 @@
 """finetune: the projector on real seen and pseudo unseen queries (CONCAT eq. 13); no image is opened."""
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
-from pipelines.base.safe_weights import load_weights, save_weights
+from pipelines.base.safe_weights import save_weights
 from pipelines.base.seeding import derive_seed, permutation_batches
 from pipelines.clip.text import open_text
-from pipelines.generators.build import build_generator
 from pipelines.generators.dump import QueryBatch, open_queries
 from pipelines.generators.output import QueryGenerator
+from pipelines.generators.trained import load_generator
 from pipelines.losses.focal import classification_focal
+from pipelines.losses.matching_settings import MatchingSettings
 from pipelines.models.extractor import load_head
-from pipelines.recipes.recipe import FinetuneSettings, MatchingSettings
-from pipelines.runs.run import Stage, StageContext
+from pipelines.recipes.finetune import FinetuneSettings
+from pipelines.runs.run import StageContext
 from pipelines.stages.text import given_rows, text_store
-from pipelines.training.devices import make_fabric, seed_everything
-from pipelines.training.loop import Losses, Training, make_optimiser, train
+from pipelines.stages.training_stage import begin, prepared, run_training
+from pipelines.training.loop import Losses, Training
 from pipelines.vocabularies.taught import taught_vocabulary
-from pipelines.vocabularies.vocabulary import open_seen, open_unseen, write_part
+from pipelines.vocabularies.vocabulary import Vocabulary, open_unseen, write_part
 
 NAME = "finetune"
 
@@ -27,63 +26,54 @@ NAME = "finetune"
 def execute(context: StageContext) -> None:
     """Finetunes a copy of the projector and keeps its iterates."""
     recipe, settings = context.recipe, context.recipe.finetune
-    fabric = make_fabric(recipe.runtime)
-    seed_everything(derive_seed(recipe.seed, NAME))
-    seen = open_seen(context.input("seen.json"))
-    taught = taught_vocabulary(settings, seen, open_unseen(context.input("unseen.json"), stage=NAME))
-    write_part(context.out / "taught.json", taught)
-    context.cached["text_taught"] = text_store(context, taught, given_rows(context, taught), fabric.device)
-    text = torch.cat(
-        [  # seen first, then taught
-            open_text(context.input("text_seen"), seen.names, stage=NAME),
-            open_text(context.cached["text_taught"], taught.names, stage=NAME),
-        ]
-    ).to(fabric.device)
-    dump = open_queries(context.input("queries"), seen.names, stage=NAME)
+    begun = begin(context)
+    device = begun.fabric.device
+    text = torch.cat([begun.text, _taught_text(context, begun.seen, device)])  # seen first, then taught
+    dump = open_queries(context.input("queries"), begun.seen.names, stage=NAME)
     head = load_head(context.input("model.safetensors"), recipe.con, dump.dim, text.shape[1])
-    generator = build_generator(recipe.cat, query_dim=dump.dim, text_dim=text.shape[1])
-    load_weights(context.input("generator.safetensors"), generator)
-    generator.to(fabric.device).eval().requires_grad_(False)
-    trained = copy.deepcopy(head)
-    trained.classifier.requires_grad_(False)
-    parameters = [p for p in trained.parameters() if p.requires_grad]
-    optimiser, schedule = make_optimiser(
-        [{"params": parameters, "lr": settings.optimiser.learning_rate}], settings.optimiser, settings.iterations
+    head.classifier.requires_grad_(False)
+    generator = load_generator(
+        context.input("generator.safetensors"),
+        recipe.cat.generator,
+        query_dim=dump.dim,
+        text_dim=text.shape[1],
+        device=device,
     )
-    module, optimiser = fabric.setup(trained, optimiser)
-    training = Training({"projector": trained}, module, optimiser, schedule)
-    iterates, checkpoint = context.out / "iterates", context.out / "checkpoint.pt"
-    if checkpoint.exists():
-        training.load(checkpoint)
+    groups = [{"params": [p for p in head.parameters() if p.requires_grad], "lr": settings.optimiser.learning_rate}]
+    module, optimiser, schedule = prepared(begun.fabric, head, groups, settings)
     order = permutation_batches(len(dump), settings.batch_images, derive_seed(recipe.seed, NAME, "order"))
+    seen, focal = len(begun.seen), recipe.con.matching
 
     def losses_of(step: int, batch: QueryBatch) -> Losses:
         noise = torch.Generator().manual_seed(derive_seed(recipe.seed, NAME, step))
-        return union_losses(
-            module, generator, batch.to(fabric.device), text, len(seen), settings, recipe.con.matching, noise
-        )
+        return union_losses(module, generator, batch.to(device), text, seen, settings, focal, noise)
 
     def keep(step: int) -> None:
         if step % settings.keep_every == 0 or step == settings.iterations:
-            save_weights(iterates / f"{step:06d}.safetensors", trained)
+            save_weights(context.out / f"iterates/{step:06d}.safetensors", head)
 
-    context.metrics |= train(
-        training,
-        (dump.batch(order(step)) for step in range(training.step, settings.iterations)),
+    run_training(
+        context,
+        begun.fabric,
+        Training({"projector": head}, module, optimiser, schedule),
+        lambda step: (dump.batch(order(later)) for later in range(step, settings.iterations)),
         losses_of,
-        fabric=fabric,
-        folder=context.out,
-        iterations=settings.iterations,
+        settings,
         batch_size=settings.batch_images,
-        clip_norm=settings.optimiser.clip_norm,
         checkpoint_every=settings.keep_every,
-        log_every=settings.log_every,
-        reporter=context.reporter,
-        description=NAME,
         after_step=keep,
     )
-    save_weights(context.out / "projector.safetensors", trained)
-    context.device, context.effective_batch_size = str(fabric.device), settings.batch_images
+    save_weights(context.out / "projector.safetensors", head)
+
+
+def _taught_text(context: StageContext, seen: Vocabulary, device: torch.device) -> Tensor:
+    """Embeddings of the names to teach, which are written down with them."""
+    settings = context.recipe.finetune
+    unseen = open_unseen(context.input("unseen.json"), stage=NAME)
+    taught = taught_vocabulary(settings.taught, seen, unseen, unseen_too=settings.unseen)
+    write_part(context.out / "taught.json", taught)
+    context.cached["text_taught"] = text_store(context, taught, given_rows(context, taught), device)
+    return open_text(context.cached["text_taught"], taught.names, stage=NAME).to(device)
 
 
 def union_losses(
@@ -119,27 +109,3 @@ def union_losses(
         head(queries, text)[1], pseudo, normaliser=len(pseudo), **focal
     )
     return losses
-
-
-STAGE = Stage(
-    name=NAME,
-    folder="finetune",
-    version=2,
-    execute=execute,
-    knows_unseen_names=True,
-    sources=lambda _: {},
-    reads={
-        "split-coco": ("seen.json", "unseen.json", "text_unseen.npy"),
-        "precompute": ("text_seen",),
-        "train-con": ("model.safetensors",),
-        "dump-queries": ("queries",),
-        "train-cat": ("generator.safetensors",),
-    },
-    settings=lambda recipe: {
-        "finetune": recipe.finetune.that_matter(),
-        "cat": recipe.cat.that_matter(),
-        "clip": recipe.clip.that_matter(),
-        "classifier": recipe.con.classifier.that_matter(),
-        "focal": [recipe.con.matching.focal_alpha, recipe.con.matching.focal_gamma],
-    },
-)

@@ -11,7 +11,7 @@ from pipelines.data.formats.panoptic_images import open_panoptic_images
 from pipelines.data.formats.semantic_images import open_semantic_images
 from pipelines.data.sets.locations import Location
 from pipelines.runs.run import Run
-from pipelines.stages.render import locations_of
+from pipelines.stages.locations import locations_of
 from pipelines.vocabularies.vocabulary import Vocabulary
 
 

@@ -1,18 +1,13 @@
 """precompute: what CLIP sees in the training images, and the seen names' text embeddings, into stores of the cache."""
 
-from pathlib import Path
-
 from pipelines.clip.encoder import load_clip
 from pipelines.clip.fill import fill_store
-from pipelines.clip.weights import MICRO_CONFIG, MICRO_WEIGHTS
-from pipelines.runs.run import Run, Stage, StageContext
+from pipelines.runs.run import StageContext
 from pipelines.stages.images import content_of, training_images
-from pipelines.stages.render import locations_of
+from pipelines.stages.locations import locations_of
 from pipelines.stages.text import text_store
 from pipelines.training.devices import make_fabric
 from pipelines.vocabularies.vocabulary import open_seen
-
-NAME = "precompute"
 
 
 def execute(context: StageContext) -> None:
@@ -29,26 +24,3 @@ def execute(context: StageContext) -> None:
     )
     context.device = str(device)
     context.notes |= {"clip": clip.describe(), "images": len(data)}
-
-
-def _sources(run: Run) -> dict[str, Path]:
-    where, clip = locations_of(run).train, run.recipe.clip
-    sources = where.pixels("train ")
-    if clip.model == "micrococo":
-        return sources | {"clip config": MICRO_CONFIG, "clip weights": MICRO_WEIGHTS}
-    return sources | {
-        name: Path(value)
-        for name, value in (("clip config", clip.model), ("clip weights", clip.pretrained))
-        if Path(value).suffix
-    }
-
-
-STAGE = Stage(
-    name=NAME,
-    folder="precompute",
-    version=1,
-    execute=execute,
-    sources=_sources,
-    reads={"split-coco": ("train.json", "seen.json", "text_seen.npy")},
-    settings=lambda recipe: {"clip": recipe.clip.that_matter()},
-)

@@ -14,12 +14,12 @@ from pipelines.base.files import atomic_path, write_json
 from pipelines.clip.text import given_embeddings
 from pipelines.data.splits.split_result import CategoryTotals, SplitResult
 from pipelines.recipes.recipe import Recipe
-from pipelines.runs.run import Run, Stage, StageContext
-from pipelines.segmentors.origin import check_training_labels, read_origin, weights_path
+from pipelines.runs.run import StageContext
+from pipelines.segmentors.origin import check_training_labels, read_origin
 from pipelines.stages.check import Thoroughness, check_listing
 from pipelines.stages.lists import write_training_list, write_validation_list
-from pipelines.stages.render import locations_of
-from pipelines.vocabularies.vocabulary import SHIPPED, Vocabulary, choose_vocabulary, write_part
+from pipelines.stages.locations import locations_of
+from pipelines.vocabularies.vocabulary import Vocabulary, choose_vocabulary, write_part
 
 
 def execute(context: StageContext) -> None:
@@ -135,34 +135,3 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def _sources(run: Run) -> dict[str, Path]:
-    where, recipe = locations_of(run), run.recipe
-    vocabulary, backbone = Path(recipe.data.vocabulary), weights_path(recipe.con.segmentor.backbone_weights)
-    sources = where.train.lists() | where.val.lists("val ")
-    if recipe.task == "semantic":  # the lists are made from the label maps
-        sources |= where.train.pixels() | where.val.pixels("val ")
-    sources["vocabulary"] = vocabulary if vocabulary.suffix else SHIPPED / f"{vocabulary}.toml"
-    if recipe.clip.text_embeddings:
-        sources |= {"text embeddings": Path(recipe.clip.text_embeddings), "text names": Path(recipe.clip.text_names)}
-    return sources | {"backbone": backbone} if backbone else sources  # its labels are checked here, and only here
-
-
-STAGE = Stage(
-    name="split-coco",
-    folder="split",
-    version=2,
-    execute=execute,
-    sources=_sources,
-    knows_unseen_names=True,
-    reads={"make-micrococo": ("annotations",)},
-    settings=lambda recipe: {
-        "task": recipe.task,
-        "protocol": recipe.data.protocol,
-        "unseen": recipe.data.unseen,
-        "ignored": recipe.data.ignored,
-        "backbone": recipe.con.segmentor.backbone,
-        "backbone_weights": recipe.con.segmentor.backbone_weights,
-    },
-)

@@ -10,14 +10,15 @@ from pipelines.base.errors import ConcatError
 from pipelines.base.files import remove, replace_folder
 from pipelines.clip.context import check_context
 from pipelines.clip.encoder import load_clip
-from pipelines.recipes.recipe import Recipe, write_recipe
+from pipelines.recipes.load import write_recipe
+from pipelines.recipes.recipe import Recipe
 from pipelines.runs.freshness import output_path
 from pipelines.runs.run import Run
-from pipelines.stages import dump_queries, precompute, render, split, train_cat, train_con
+from pipelines.stages.chain import DUMP_QUERIES, PRECOMPUTE, RENDER, SPLIT, TRAIN_CAT, TRAIN_CON
 from pipelines.vocabularies.taught import taught_vocabulary
 from pipelines.vocabularies.vocabulary import Vocabulary, open_seen, open_unseen
 
-BEFORE = (render.STAGE, split.STAGE, precompute.STAGE, train_con.STAGE, dump_queries.STAGE, train_cat.STAGE)
+BEFORE = (RENDER, SPLIT, PRECOMPUTE, TRAIN_CON, DUMP_QUERIES, TRAIN_CAT)
 """The stages that a taught run shares with the one it comes from."""
 
 
@@ -33,7 +34,7 @@ def teach_run(run: Run, names: tuple[str, ...], folder: Path) -> None:
         raise ConcatError("The folder for the taught run is not empty.", file=folder, mend="Name another with --out.")
     recipe = taught_recipe(run.recipe, names)
     shared = [stage for stage in BEFORE if (run.folder / stage.folder / "manifest.json").exists()]
-    if train_cat.STAGE not in shared:
+    if TRAIN_CAT not in shared:
         raise ConcatError(
             "This run has no generator yet, and without one nothing can be taught.",
             file=run.folder,
@@ -61,9 +62,9 @@ def check_names(run: Run, recipe: Recipe) -> None:
     Raises:
         ConcatError: a name was trained on, stands twice, or the run has no text encoder for it.
     """
-    seen = open_seen(output_path(run, split.STAGE, "seen.json"))
-    unseen = open_unseen(output_path(run, split.STAGE, "unseen.json"), stage="finetune")
-    taught = taught_vocabulary(recipe.finetune, seen, unseen)
+    seen = open_seen(output_path(run, SPLIT, "seen.json"))
+    unseen = open_unseen(output_path(run, SPLIT, "unseen.json"), stage="finetune")
+    taught = taught_vocabulary(recipe.finetune.taught, seen, unseen, unseen_too=recipe.finetune.unseen)
     new = Vocabulary(name=taught.name, categories=tuple(c for c in taught.categories if c.id not in unseen.ids))
     if not new.categories:
         return

@@ -7,17 +7,16 @@ from torch import Tensor, nn
 
 from pipelines.base.safe_weights import save_weights
 from pipelines.base.seeding import derive_seed, permutation_batches
-from pipelines.clip.text import open_text
 from pipelines.generators.build import build_generator
 from pipelines.generators.dump import QueryBatch, QueryDump, open_queries
 from pipelines.losses.cat import kl_standard_normal, mmd, query_contrast
 from pipelines.losses.focal import classification_focal
+from pipelines.losses.matching_settings import MatchingSettings
 from pipelines.models.extractor import load_head
-from pipelines.recipes.recipe import CatSettings, Recipe
-from pipelines.runs.run import Stage, StageContext
-from pipelines.training.devices import make_fabric, seed_everything
-from pipelines.training.loop import Losses, Training, make_optimiser, train
-from pipelines.vocabularies.vocabulary import open_seen
+from pipelines.recipes.cat import CatSettings
+from pipelines.runs.run import StageContext
+from pipelines.stages.training_stage import begin, prepared, run_training
+from pipelines.training.loop import Losses, Training
 
 NAME = "train-cat"
 
@@ -25,41 +24,29 @@ NAME = "train-cat"
 def execute(context: StageContext) -> None:
     """Trains the generator on the matched seen queries; extractor and projector stay as they are."""
     recipe, settings = context.recipe, context.recipe.cat
-    fabric = make_fabric(recipe.runtime)
-    seed_everything(derive_seed(recipe.seed, NAME))
-    seen = open_seen(context.input("seen.json"))
-    text = open_text(context.input("text_seen"), seen.names, stage=NAME).to(fabric.device)
-    dump = open_queries(context.input("queries"), seen.names, stage=NAME)
-    head = load_head(context.input("model.safetensors"), recipe.con, dump.dim, text.shape[1]).to(fabric.device)
+    begun = begin(context)
+    device, text_dim = begun.fabric.device, begun.text.shape[1]
+    dump = open_queries(context.input("queries"), begun.seen.names, stage=NAME)
+    head = load_head(context.input("model.safetensors"), recipe.con, dump.dim, text_dim).to(device)
     head.requires_grad_(False)
-    generator = build_generator(settings, query_dim=dump.dim, text_dim=text.shape[1])
-    optimiser, schedule = make_optimiser(_groups(generator, settings), settings.optimiser, settings.iterations)
-    module, optimiser = fabric.setup(generator, optimiser)
-    training = Training({"generator": generator}, module, optimiser, schedule)
-    checkpoint = context.out / "checkpoint.pt"
-    if checkpoint.exists():
-        training.load(checkpoint)
+    generator = build_generator(settings.generator, query_dim=dump.dim, text_dim=text_dim)
+    module, optimiser, schedule = prepared(begun.fabric, generator, _groups(generator, settings), settings)
 
     def losses_of(step: int, batch: QueryBatch) -> Losses:
         noise = torch.Generator().manual_seed(derive_seed(recipe.seed, NAME, step))
-        return cat_losses(module, head, batch.to(fabric.device), text, settings, recipe, noise)
+        return cat_losses(module, head, batch.to(device), begun.text, settings, recipe.con.matching, noise)
 
-    context.metrics |= train(
-        training,
-        _batches(dump, settings, recipe.seed, training.step),
+    run_training(
+        context,
+        begun.fabric,
+        Training({"generator": generator}, module, optimiser, schedule),
+        lambda step: _batches(dump, settings, recipe.seed, step),
         losses_of,
-        fabric=fabric,
-        folder=context.out,
-        iterations=settings.iterations,
+        settings,
         batch_size=settings.batch_images,
-        clip_norm=settings.optimiser.clip_norm,
         checkpoint_every=settings.checkpoint_every,
-        log_every=settings.log_every,
-        reporter=context.reporter,
-        description=NAME,
     )
     save_weights(context.out / "generator.safetensors", generator)
-    context.device, context.effective_batch_size = str(fabric.device), settings.batch_images
     context.notes |= {"matched_queries": int(dump.matched.sum()), "unmatched_queries": int((~dump.matched).sum())}
 
 
@@ -69,7 +56,7 @@ def cat_losses(
     batch: QueryBatch,
     text: Tensor,
     settings: CatSettings,
-    recipe: Recipe,
+    matching: MatchingSettings,
     noise: torch.Generator,
 ) -> Losses:
     """The weighted terms of L_2 (eq. 12) on the matched queries of a batch of images.
@@ -95,7 +82,6 @@ def cat_losses(
             negatives=settings.contrast_negatives,
         )
     if settings.semantic_supervision:
-        matching = recipe.con.matching
         losses["supervision"] = settings.supervision_weight * classification_focal(
             head(made.generated, text)[1],
             labels,
@@ -119,23 +105,3 @@ def _groups(generator: nn.Module, settings: CatSettings) -> list[dict[str, objec
     matrices = [p for p in generator.parameters() if p.ndim > 1]
     others = [p for p in generator.parameters() if p.ndim <= 1]
     return [{"params": matrices, "lr": rate}, {"params": others, "lr": rate, "weight_decay": 0.0}]
-
-
-STAGE = Stage(
-    name=NAME,
-    folder="cat",
-    version=1,
-    execute=execute,
-    sources=lambda _: {},
-    reads={
-        "split-coco": ("seen.json",),
-        "precompute": ("text_seen",),
-        "train-con": ("model.safetensors",),
-        "dump-queries": ("queries",),
-    },
-    settings=lambda recipe: {
-        "cat": recipe.cat.that_matter(),
-        "classifier": recipe.con.classifier.that_matter(),
-        "focal": [recipe.con.matching.focal_alpha, recipe.con.matching.focal_gamma],
-    },
-)

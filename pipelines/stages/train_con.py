@@ -1,10 +1,9 @@
 """train-con: the extractor and its projector, aligned with CLIP (CONCAT eqs. 1 to 9)."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader
 
@@ -12,78 +11,63 @@ from pipelines.base.errors import ConcatError
 from pipelines.base.safe_weights import save_weights
 from pipelines.base.seeding import derive_seed
 from pipelines.clip.store import ImageTokens, open_store
-from pipelines.clip.text import open_text
 from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.data.formats.sample import Sample
 from pipelines.data.loading.step_batches import StepBatches
 from pipelines.data.loading.transforms import train_transform
-from pipelines.losses.con import TokenBank, global_alignment, instance_alignment
+from pipelines.losses.alignment import AlignmentInput
+from pipelines.losses.build import build_alignments
 from pipelines.losses.matching import Assignment, MatchingLoss
 from pipelines.models.extractor import Extractor
 from pipelines.models.projector import TextClassifier
-from pipelines.recipes.recipe import ConSettings, Recipe
-from pipelines.runs.run import Run, Stage, StageContext
-from pipelines.segmentors.origin import read_origin, weights_path
+from pipelines.recipes.con import ConSettings
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.run import StageContext
+from pipelines.segmentors.origin import read_origin
 from pipelines.segmentors.output import SegmentorOutput
 from pipelines.segmentors.parameters import parameter_groups
 from pipelines.stages.images import training_images
-from pipelines.stages.render import locations_of
 from pipelines.stages.training_panels import TrainingPanels
-from pipelines.training.devices import make_fabric, seed_everything
-from pipelines.training.loop import Losses, Training, make_optimiser, train
-from pipelines.vocabularies.vocabulary import open_seen
+from pipelines.stages.training_stage import begin, prepared, run_training
+from pipelines.training.loop import Losses, Training
 
 NAME = "train-con"
 
 
 def execute(context: StageContext) -> None:
     """Trains the extractor on the seen-only images."""
-    recipe, settings = context.recipe, context.recipe.con
-    fabric = make_fabric(recipe.runtime)
-    seed_everything(derive_seed(recipe.seed, NAME))
-    seen = open_seen(context.input("seen.json"))
-    text = open_text(context.input("text_seen"), seen.names, stage=NAME).to(fabric.device)
+    recipe, settings, rates = context.recipe, context.recipe.con, context.recipe.con.optimiser
+    begun = begin(context)
     tokens = open_store(context.input("images"))
-    data = training_images(context.run, context.input("train.json"), seen)
-    extractor = Extractor(settings, text.shape[1], load_backbone=True)
-    bank = TokenBank(settings.cga.bank_size, text.shape[1]).to(fabric.device)
-    rates = settings.optimiser
+    data = training_images(context.run, context.input("train.json"), begun.seen)
+    text_dim = begun.text.shape[1]
+    extractor = Extractor(settings, text_dim, load_backbone=True)
+    alignments = build_alignments(settings.alignment, text_dim=text_dim).to(begun.fabric.device)
     groups = parameter_groups(
         extractor,
         learning_rate=rates.learning_rate,
         backbone_factor=rates.backbone_factor,
         weight_decay=rates.weight_decay,
     )
-    optimiser, schedule = make_optimiser(groups, rates, settings.iterations)
-    model, optimiser = fabric.setup(extractor, optimiser)
-    training = Training({"extractor": extractor, "bank": bank}, model, optimiser, schedule)
-    checkpoint = context.out / "checkpoint.pt"
-    if checkpoint.exists():
-        training.load(checkpoint)
-    losses = ConLosses(settings, text, tokens, bank, seed=recipe.seed)
+    model, optimiser, schedule = prepared(begun.fabric, extractor, groups, settings)
+    losses = ConLosses(settings, begun.text, tokens, alignments, seed=recipe.seed)
 
     def losses_of(step: int, samples: list[Sample]) -> Losses:
-        images = torch.stack([sample.image for sample in samples]).to(fabric.device)
+        images = torch.stack([sample.image for sample in samples]).to(begun.fabric.device)
         return losses(step, model(images), extractor, samples)
 
-    panels = TrainingPanels(model, extractor, data, seen, text, recipe) if settings.panels else None
-    context.metrics |= train(
-        training,
-        _batches(data, recipe, training.step),
+    run_training(
+        context,
+        begun.fabric,
+        Training({"extractor": extractor, "alignments": alignments}, model, optimiser, schedule),
+        lambda step: _batches(data, recipe, step),
         losses_of,
-        fabric=fabric,
-        folder=context.out,
-        iterations=settings.iterations,
+        settings,
         batch_size=settings.batch_size,
-        clip_norm=rates.clip_norm,
         checkpoint_every=settings.checkpoint_every,
-        log_every=settings.log_every,
-        reporter=context.reporter,
-        description=NAME,
-        draw_page=panels,
+        draw_page=TrainingPanels(model, extractor, data, begun.seen, begun.text, recipe) if settings.panels else None,
     )
     save_weights(context.out / "model.safetensors", extractor)
-    context.device, context.effective_batch_size = str(fabric.device), settings.batch_size
     origin = read_origin(settings.segmentor.backbone, settings.segmentor.backbone_weights)
     context.notes |= {
         "images": len(data),
@@ -123,10 +107,13 @@ def _as_is(samples: list[Sample] | ConcatError) -> list[Sample] | ConcatError:
 
 
 class ConLosses:
-    """L_1 = λ_g L_CGA + λ_c L_CIA + L_match (eq. 9)."""
+    """L_1 = λ_g L_CGA + λ_c L_CIA + L_match (eq. 9), and whatever alignments a recipe adds."""
 
-    def __init__(self, settings: ConSettings, text: Tensor, tokens: ImageTokens, bank: TokenBank, *, seed: int) -> None:
-        self.settings, self.text, self.tokens, self.bank, self.seed = settings, text, tokens, bank, seed
+    def __init__(
+        self, settings: ConSettings, text: Tensor, tokens: ImageTokens, alignments: nn.ModuleDict, *, seed: int
+    ) -> None:
+        self.settings, self.text, self.tokens, self.seed = settings, text, tokens, seed
+        self.alignments = alignments
         self.matching = MatchingLoss(**settings.matching.model_dump())
 
     def __call__(self, step: int, output: SegmentorOutput, extractor: Extractor, samples: list[Sample]) -> Losses:
@@ -147,61 +134,29 @@ class ConLosses:
             ignore=[s.ignore.to(device) for s in samples],
             generator=points,
         )
-        if self.settings.cga.weight > 0:
-            losses["cga"] = self.settings.cga.weight * self._global(semantic[-1], assignment, samples)
-        if self.settings.cia.weight > 0:
-            losses["cia"] = self.settings.cia.weight * self._instance(semantic[-1], assignment, samples)
+        if self.alignments:
+            given = self.compared(semantic[-1], assignment, samples)
+            for name, alignment in self.alignments.items():
+                losses[name] = self.settings.alignment[name].weight * alignment(given)
         return losses
 
     def _classify(self, classifier: TextClassifier, semantic: Tensor) -> Tensor:
         logits: Tensor = classifier(semantic, self.text)
         return classifier.with_no_object(logits) if self.settings.matching.classification == "softmax" else logits
 
-    def _global(self, semantic: Tensor, assignment: Assignment, samples: list[Sample]) -> Tensor:
-        cga = self.settings.cga
-        cls_tokens = torch.stack([self.tokens.image_token(s.image_id, self._view(s)) for s in samples])
-        cls_tokens = normalize(cls_tokens.to(semantic), dim=-1)  # B×C
-        matched = torch.zeros(semantic.shape[:2], dtype=torch.bool, device=semantic.device)
-        matched[assignment.image, assignment.query] = True
-        loss = global_alignment(
-            semantic,
-            cls_tokens,
-            matched,
-            self.bank.tokens,
-            gamma=cga.gamma,
-            enhancement=cga.enhancement,
-            temperature=cga.temperature,
-        )
-        self.bank.push(cls_tokens)
-        return loss
-
-    def _instance(self, semantic: Tensor, assignment: Assignment, samples: list[Sample]) -> Tensor:
-        cia = self.settings.cia
+    def compared(self, semantic: Tensor, assignment: Assignment, samples: list[Sample]) -> AlignmentInput:
+        """What the alignments compare: semantic queries (B×K×C), and the tokens of images and matched segments."""
+        image_tokens = torch.stack([self.tokens.image_token(s.image_id, self._view(s)) for s in samples])
         per_image = [self.tokens.tokens_for(s.image_id, s.segment_ids, self._view(s)) for s in samples]  # B × (O_i×C)
         first = torch.tensor([0, *(len(t) for t in per_image)]).cumsum(0).to(assignment.segment.device)
-        tokens = torch.cat(per_image).to(semantic)[first[assignment.image] + assignment.segment]  # M×C
-        matched = semantic[assignment.image, assignment.query]  # M×C
-        return instance_alignment(
-            matched, tokens, assignment.image, temperature=cia.temperature, negatives=cia.negatives
+        return AlignmentInput(
+            semantic,
+            assignment.image,
+            assignment.query,
+            image_tokens=normalize(image_tokens.to(semantic), dim=-1),
+            segment_tokens=torch.cat(per_image).to(semantic)[first[assignment.image] + assignment.segment],
         )
 
     def _view(self, sample: Sample) -> int:
         """The mirrored tokens for a mirrored sample, if the store has them."""
         return int(sample.mirrored and self.tokens.views > 1)
-
-
-def _sources(run: Run) -> dict[str, Path]:
-    backbone = weights_path(run.recipe.con.segmentor.backbone_weights)
-    sources = locations_of(run).train.pixels("train ")
-    return sources | {"backbone": backbone} if backbone else sources
-
-
-STAGE = Stage(
-    name=NAME,
-    folder="con",
-    version=1,
-    execute=execute,
-    sources=_sources,
-    reads={"split-coco": ("train.json", "seen.json"), "precompute": ("images", "text_seen")},
-    settings=lambda recipe: {"con": recipe.con.that_matter(), "precision": recipe.runtime.precision},
-)

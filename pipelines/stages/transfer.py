@@ -18,12 +18,13 @@ from pipelines.clip.text import given_embeddings, open_text
 from pipelines.data.sets.locations import Location
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.run import Stage, StageContext
-from pipelines.stages import evaluate
+from pipelines.stages.chain import eval_settings
+from pipelines.stages.evaluate import evaluate
 from pipelines.stages.images import labelled_images
 from pipelines.stages.lists import write_validation_list
 from pipelines.stages.text import text_store
 from pipelines.training.devices import make_fabric
-from pipelines.vocabularies.vocabulary import SHIPPED, Vocabulary, load_vocabulary, open_seen
+from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary, open_seen, vocabulary_path
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ def transfer_stage(target: Target) -> Stage:
     name = f"eval-{target.name}"
     return Stage(
         name=name,
+        about=f"Score a finished run on {target.name}.",
         folder=name,
         version=2,
-        execute=partial(_execute, target),
+        work=partial(_execute, target),
         sources=lambda _: _sources(target),
         knows_unseen_names=True,
         reads={
@@ -85,7 +87,7 @@ def _execute(target: Target, context: StageContext) -> None:
     if not listing.exists():
         write_validation_list(context, target.task, target.where, vocabulary, listing, ignored=target.ignored)
     data = labelled_images(target.task, target.where, listing, vocabulary)
-    evaluate.evaluate(context, target.task, data, vocabulary, text, listing)
+    evaluate(context, target.task, data, vocabulary, text, listing)
     context.notes |= {"vocabulary": vocabulary.name, "names": len(vocabulary), "unseen": vocabulary.unseen.names}
 
 
@@ -111,16 +113,15 @@ def _given_text(context: StageContext, target: Target, vocabulary: Vocabulary) -
 
 
 def _sources(target: Target) -> dict[str, Path]:
-    vocabulary = Path(target.vocabulary)
     sources = target.where.pixels() | target.where.lists()
-    sources["vocabulary"] = vocabulary if vocabulary.suffix else SHIPPED / f"{vocabulary}.toml"
+    sources["vocabulary"] = vocabulary_path(target.vocabulary)
     if target.text is not None:
         sources |= {"text embeddings": target.text.embeddings, "text names": target.text.names}
     return sources
 
 
 def _settings(target: Target, recipe: Recipe) -> dict[str, Any]:
-    return evaluate.settings(recipe) | {
+    return eval_settings(recipe) | {
         "task": target.task,
         "ignored": target.ignored,
         "clip": recipe.clip.that_matter(),

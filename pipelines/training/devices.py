@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 
 from pipelines.base.errors import ConcatError
 from pipelines.base.parallel import usable_cores
-from pipelines.recipes.recipe import RuntimeSettings
+from pipelines.training.settings import RuntimeSettings
 
 _LINUX_STATUS, _LINUX_CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

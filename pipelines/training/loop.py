@@ -20,9 +20,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from pipelines.base.errors import CorruptFileError, NonFiniteLossError
 from pipelines.base.files import atomic_path
 from pipelines.base.progress import Reporter, StepFigures
-from pipelines.recipes.recipe import OptimiserSettings
 from pipelines.training.devices import peak_memory
 from pipelines.training.log import TrainingLog
+from pipelines.training.settings import OptimiserSettings
 
 Batch = TypeVar("Batch")
 Losses = dict[str, Tensor]

@@ -1,31 +1,33 @@
 """The names that finetuning teaches: the data set's unseen ones, and such as were typed on the spot."""
 
+from collections.abc import Sequence
+
 from pipelines.base.errors import ConcatError
-from pipelines.recipes.recipe import FinetuneSettings
 from pipelines.vocabularies.typed_names import parse_names
 from pipelines.vocabularies.vocabulary import Category, Vocabulary, clean_name
 
 
-def taught_vocabulary(settings: FinetuneSettings, seen: Vocabulary, unseen: Vocabulary) -> Vocabulary:
+def taught_vocabulary(typed: Sequence[str], seen: Vocabulary, unseen: Vocabulary, *, unseen_too: bool) -> Vocabulary:
     """The categories to teach, all marked unseen.
 
     A typed name that the data set knows as unseen is that category; others get ids beyond all of the data set's. The
     order is that of the data set, then that of typing.
 
     Args:
-        settings: whether the data set's unseen names are taught, and what was typed.
+        typed: names as they were typed.
         seen: the categories of training.
         unseen: the data set's unseen categories.
+        unseen_too: all of them are taught, typed or not.
 
     Raises:
         ConcatError: a typed name was trained on already, or stands twice.
     """
     first_id = max(seen.ids + unseen.ids) + 1
-    typed = parse_names(", ".join(settings.taught), first_id=first_id, known=[unseen]) if settings.taught else []
+    parsed = parse_names(", ".join(typed), first_id=first_id, known=[unseen]) if typed else []
     trained, known = _spoken(seen), _spoken(unseen)
-    wanted: set[int] = set(unseen.ids) if settings.unseen else set()
+    wanted: set[int] = set(unseen.ids) if unseen_too else set()
     new: list[Category] = []
-    for category in typed:
+    for category in parsed:
         keys = {_key(name) for name in (category.name, *category.spoken)}
         met = next((trained[key] for key in keys if key in trained), None)
         if met is not None:

@@ -149,15 +149,19 @@ def clean_name(name: str) -> str:
     return {"playingfield": "playing field"}.get(name, name.replace("-", " "))
 
 
+def vocabulary_path(name_or_path: str) -> Path:
+    """The file of a shipped vocabulary, or one's own."""
+    path = Path(name_or_path)
+    return path if path.suffix else SHIPPED / f"{name_or_path}.toml"
+
+
 def load_vocabulary(name_or_path: str) -> Vocabulary:
     """A shipped vocabulary by name (`coco_panoptic`, `voc20`, …) or one's own TOML or JSON file.
 
     Raises:
         ConcatError: no such file, or its content is not a vocabulary, names no category or one spoken name twice.
     """
-    path = Path(name_or_path)
-    if not path.suffix:
-        path = SHIPPED / f"{name_or_path}.toml"
+    path = vocabulary_path(name_or_path)
     vocabulary = _read(path)
     if not len(vocabulary):
         raise CorruptFileError("The vocabulary names no category.", file=path, mend="List at least one.")

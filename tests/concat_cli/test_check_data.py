@@ -16,7 +16,8 @@ from shared_data import shared_data
 from pipelines.base.files import write_json
 from pipelines.data.formats.coco_panoptic import read_panoptic, write_panoptic
 from pipelines.data.splits.split import split_panoptic
-from pipelines.recipes.recipe import Recipe, write_recipe
+from pipelines.recipes.load import write_recipe
+from pipelines.recipes.recipe import Recipe
 from pipelines.vocabularies.vocabulary import Vocabulary
 
 IDS = np.repeat(np.array([[5, 6]], np.int32), 24, axis=0).repeat(12, axis=1)  # 24×24: halves of 288 px

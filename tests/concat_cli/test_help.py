@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from concat_cli.app import app
-from concat_cli.commands.stages import SECTIONS
-from pipelines.recipes.recipe import Recipe, Settings
-
-STAGES = ["split-coco", "precompute", "train-con", "dump-queries", "train-cat", "finetune", "eval"]
+from pipelines.base.settings import Settings, inner_settings
+from pipelines.recipes.recipe import Recipe
+from pipelines.runs.run import Stage
+from pipelines.stages.chain import STAGES
 
 
 def _help(*arguments: str) -> str:
@@ -19,16 +19,27 @@ def _help(*arguments: str) -> str:
 
 
 def _paths(model: Settings, prefix: str) -> list[str]:
-    found = []
-    for name in type(model).model_fields:
-        value = getattr(model, name)
-        found += _paths(value, f"{prefix}.{name}") if isinstance(value, Settings) else [f"{prefix}.{name}"]
-    return found
+    return [
+        f"{path}.{name}"
+        for path, inner in inner_settings(model, prefix)
+        for name in type(inner).model_fields
+        if not isinstance(getattr(inner, name), Settings | dict)
+    ]
+
+
+def test_a_kind_of_a_part_brings_its_own_settings_into_the_help() -> None:
+    usual = " ".join(_help("train-con", "--help").split())
+    assert "con.segmentor.encoder_layers = 6" in usual
+    assert "con.segmentor.kind=maskformer" in usual
+    other = " ".join(_help("train-con", "--set", "con.segmentor.kind=maskformer", "--help").split())
+    assert "con.segmentor.encoder_layers" not in other
+    assert "con.segmentor.kind=mask2former" in other
+    assert "encoder_layers besides" in other
 
 
 def test_concat_alone_lists_the_stages_in_order() -> None:
     text = _help()
-    places = [text.index(f" {name} ") for name in STAGES]
+    places = [text.index(f" {stage.name} ") for stage in STAGES]
     assert places == sorted(places)
     others = (
         "split-data",
@@ -47,10 +58,10 @@ def test_concat_alone_lists_the_stages_in_order() -> None:
         assert re.search(rf"│ {name} ", text)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_setting_of_a_stage_stands_in_its_help_with_its_default(stage: str) -> None:
-    text = " ".join(_help(stage, "--help").split())
-    for section in (*SECTIONS[stage], "runtime"):
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_every_setting_of_a_stage_stands_in_its_help_with_its_default(stage: Stage) -> None:
+    text = " ".join(_help(stage.name, "--help").split())
+    for section in (*stage.sections, "runtime"):
         for path in _paths(getattr(Recipe(), section), section):
             assert f"{path} = " in text, path
     for option in ("--run", "--seed", "--device", "--set", "--force", "--debug", "--cache"):

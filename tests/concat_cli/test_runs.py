@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from concat_cli.runs import open_run
-from pipelines.recipes.recipe import write_recipe
+from pipelines.recipes.load import write_recipe
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from pipelines.base.progress import SilentReporter
-from pipelines.recipes.recipe import load_recipe
+from pipelines.recipes.load import load_recipe
 from pipelines.runs.run import Run
 from pipelines.runs.runner import bring_up_to_date
 from pipelines.stages.chain import chain

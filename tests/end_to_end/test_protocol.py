@@ -27,11 +27,11 @@ from pipelines.base.progress import SilentReporter
 from pipelines.clip.text import open_text, write_text
 from pipelines.data.formats.coco_panoptic import read_panoptic
 from pipelines.data.formats.panoptic_png import read_panoptic_png
-from pipelines.recipes.recipe import load_recipe, write_recipe
+from pipelines.recipes.load import load_recipe, write_recipe
 from pipelines.runs.manifest import read_manifest
 from pipelines.runs.run import Run, Stage, StageContext
-from pipelines.segmentors.origin import MICRO_BACKBONE
-from pipelines.stages import dump_queries, evaluate, finetune, precompute, train_cat, train_con
+from pipelines.segmentors.weights_file import MICRO_BACKBONE
+from pipelines.stages.chain import DUMP_QUERIES, EVAL, FINETUNE, PRECOMPUTE, TRAIN_CAT, TRAIN_CON
 from pipelines.vocabularies.vocabulary import load_vocabulary, open_seen
 
 BLIND = ("precompute", "train-con", "dump-queries", "train-cat")
@@ -232,16 +232,16 @@ def _adjust_manifest(manifest: Path, name: str, path: Path) -> None:
 
 
 LEAKS = [
-    (precompute.STAGE, "train.json", _plant_segment),
-    (train_con.STAGE, "train.json", _plant_segment),
-    (dump_queries.STAGE, "train.json", _plant_segment),
-    (train_con.STAGE, "text_seen", _plant_name),
-    (dump_queries.STAGE, "text_seen", _plant_name),
-    (train_cat.STAGE, "text_seen", _plant_name),
-    (finetune.STAGE, "text_seen", _plant_name),
-    (evaluate.STAGE, "text_seen", _plant_name),
-    (train_cat.STAGE, "queries", _plant_label),
-    (finetune.STAGE, "queries", _plant_label),
+    (PRECOMPUTE, "train.json", _plant_segment),
+    (TRAIN_CON, "train.json", _plant_segment),
+    (DUMP_QUERIES, "train.json", _plant_segment),
+    (TRAIN_CON, "text_seen", _plant_name),
+    (DUMP_QUERIES, "text_seen", _plant_name),
+    (TRAIN_CAT, "text_seen", _plant_name),
+    (FINETUNE, "text_seen", _plant_name),
+    (EVAL, "text_seen", _plant_name),
+    (TRAIN_CAT, "queries", _plant_label),
+    (FINETUNE, "queries", _plant_label),
 ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from concat_command import CONCAT, FinishedRun, environment, run_concat
 
 from pipelines.base.files import sha256
-from pipelines.recipes.recipe import load_recipe, write_recipe
+from pipelines.recipes.load import load_recipe, write_recipe
 from pipelines.runs.manifest import read_manifest
 
 

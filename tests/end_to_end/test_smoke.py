@@ -135,7 +135,7 @@ def test_status_is_json_and_names_what_changed(smoke: FinishedRun, tmp_path: Pat
 def test_a_setting_makes_stale_what_depends_on_it(
     smoke: FinishedRun, tmp_path: Path, setting: str, first_stale: str | None
 ) -> None:
-    from pipelines.recipes.recipe import load_recipe, write_recipe
+    from pipelines.recipes.load import load_recipe, write_recipe
 
     run = smoke.copy(tmp_path)
     write_recipe(run / "recipe.toml", load_recipe(str(run / "recipe.toml"), (setting,)))

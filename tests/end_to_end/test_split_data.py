@@ -9,7 +9,7 @@ from concat_command import concat_here, refused
 from PIL import Image
 from shared_data import shared_data
 
-from pipelines.recipes.recipe import load_recipe
+from pipelines.recipes.load import load_recipe
 
 BARE = ("--set", "con.segmentor.backbone_weights=none")
 VOCABULARY = """

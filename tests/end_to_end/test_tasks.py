@@ -14,7 +14,7 @@ from PIL import Image
 from pipelines.base.files import sha256
 from pipelines.base.progress import SilentReporter, SilentTask, Task
 from pipelines.data.formats.semantic_images import open_semantic_images
-from pipelines.recipes.recipe import load_recipe
+from pipelines.recipes.load import load_recipe
 from pipelines.runs.manifest import read_manifest
 from pipelines.runs.runner import Run, bring_up_to_date
 from pipelines.stages import evaluate

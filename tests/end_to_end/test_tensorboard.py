@@ -14,7 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from pipelines.base.progress import SilentReporter
 from pipelines.clip.text import open_text
 from pipelines.models.extractor import load_extractor
-from pipelines.recipes.recipe import load_recipe
+from pipelines.recipes.load import load_recipe
 from pipelines.runs.manifest import read_manifest
 from pipelines.runs.run import Run
 from pipelines.stages.images import training_images

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from pipelines.data.formats.sample import Sample
-from pipelines.recipes.recipe import InputSettings
+from pipelines.data.loading.settings import InputSettings
 
 SampleTransform = Callable[[Sample, int], Sample]
 PADDING = (124, 116, 104)

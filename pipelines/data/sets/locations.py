@@ -9,7 +9,7 @@ from pipelines.base.errors import ConcatError
 from pipelines.base.terms import Task
 from pipelines.data.files.archives import exists
 from pipelines.data.formats.panoptic_png import png_folder
-from pipelines.recipes.recipe import DataSettings, MicrococoSettings
+from pipelines.data.sets.settings import DataSettings, MicrococoSettings
 
 
 @dataclass(frozen=True)

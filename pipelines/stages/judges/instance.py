@@ -14,7 +14,7 @@ from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.inference.extract import Extracted
 from pipelines.inference.instance import DRAWN_FROM, PredictedInstance, instance_variants
 from pipelines.metrics.instance_ap import evaluate_instances
-from pipelines.recipes.recipe import EvalSettings
+from pipelines.recipes.eval import EvalSettings
 from pipelines.scoring.instance import instance_scores
 from pipelines.scoring.scores import Scores
 from pipelines.stages.judges.judge import Answer, Drawing, Record

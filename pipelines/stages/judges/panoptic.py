@@ -15,7 +15,7 @@ from pipelines.inference.extract import Extracted
 from pipelines.inference.panoptic import PanopticPrediction, panoptic_variants
 from pipelines.metrics.panoptic_quality import VOID, ImageScore, PredictedSegment, TruthSegment, score_image, total
 from pipelines.metrics.segment_runs import SegmentRuns, runs_of
-from pipelines.recipes.recipe import EvalSettings
+from pipelines.recipes.eval import EvalSettings
 from pipelines.scoring.panoptic import panoptic_scores
 from pipelines.scoring.scores import Scores
 from pipelines.stages.judges.judge import ANNOTATIONS, SCORES, Answer, Drawing, Record, png_name

@@ -13,8 +13,8 @@ from tiny_clip import CONFIG, tiny_clip, write_config
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.clip import weights
 from pipelines.clip.encoder import load_clip
+from pipelines.clip.settings import ClipSettings
 from pipelines.clip.weights import is_torchscript, resolve_clip
-from pipelines.recipes.recipe import ClipSettings
 
 
 def noise_image(height: int, width: int, seed: int = 0) -> Image.Image:

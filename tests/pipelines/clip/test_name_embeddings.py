@@ -8,8 +8,8 @@ from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.clip.encoder import ClipModel, load_clip
 from pipelines.clip.name_embeddings import NameEmbeddings
 from pipelines.clip.packed import pack_text, unpack_text
+from pipelines.clip.settings import ClipSettings
 from pipelines.clip.text import embed_names
-from pipelines.recipes.recipe import ClipSettings
 from pipelines.vocabularies.typed_names import vocabulary_of
 from pipelines.vocabularies.vocabulary import Category, Vocabulary
 

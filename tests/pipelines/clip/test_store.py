@@ -25,8 +25,8 @@ from pipelines.clip import fill
 from pipelines.clip.encoder import ClipModel
 from pipelines.clip.fill import fill_store
 from pipelines.clip.masked import masked_image
+from pipelines.clip.settings import ClipSettings
 from pipelines.clip.store import ImageTokens, open_store
-from pipelines.recipes.recipe import ClipSettings
 
 Clip = tuple[ClipModel, ClipSettings]
 TESTS = Path(__file__).parents[2]

@@ -105,7 +105,7 @@ def test_a_killed_process_loses_no_finished_shard(tmp_path: Path) -> None:
         import os, signal, sys
         sys.path[:0] = [{str(Path(__file__).parents[2])!r}, {str(Path(__file__).parent)!r}]
         from pathlib import Path
-        from test_queries import write
+        from test_dump import write
         fsync, calls = os.fsync, [0]
         def killed_before_the_third_shard_is_renamed(file):
             calls[0] += 1

@@ -8,16 +8,21 @@ from torch import nn
 
 from pipelines.generators.build import build_generator
 from pipelines.generators.cvae import Cvae
+from pipelines.generators.cvae_settings import CvaeSettings
 from pipelines.generators.gmmn import Gmmn
-from pipelines.recipes.recipe import CatSettings
+from pipelines.generators.gmmn_settings import GmmnSettings
 
 D, C, H = 6, 4, 16
 KINDS = pytest.mark.parametrize("kind", ["cvae", "gmmn"])
 
 
-def build(kind="cvae", **changes):
+def build(kind="cvae", latent_dim=0, **changes):
     torch.manual_seed(0)
-    return build_generator(CatSettings(generator=kind, hidden_dim=H, **changes), query_dim=D, text_dim=C)
+    if kind == "cvae":
+        settings = CvaeSettings(hidden_dim=H, latent_dim=latent_dim, **changes)
+    else:
+        settings = GmmnSettings(hidden_dim=H, noise_dim=latent_dim, **changes)
+    return build_generator(settings, query_dim=D, text_dim=C)
 
 
 def seeded(seed=0):

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.data.formats.sample import Sample
+from pipelines.data.loading.settings import InputSettings
 from pipelines.inference.extract import Assigner, Extracted, extract
 from pipelines.inference.masks import Padding
-from pipelines.models.projector import build_projection_head
-from pipelines.recipes.recipe import ClassifierSettings, InputSettings, MatchingSettings
+from pipelines.losses.matching_settings import MatchingSettings
+from pipelines.models.build import build_head
+from pipelines.models.projector_settings import ProjectorSettings
 from pipelines.segmentors.output import SegmentorOutput
 
 INPUT = InputSettings(crop=64, test_short=48, test_long=96)
@@ -84,7 +86,7 @@ def _extracted(padding: Padding) -> Extracted:
 @pytest.mark.parametrize("padding", [Padding((48, 64), (48, 64)), Padding((64, 96), (48, 64))])
 def test_queries_get_the_labels_of_the_segments_they_show(padding: Padding) -> None:
     torch.manual_seed(0)
-    head = build_projection_head(ClassifierSettings(hidden_dim=8), query_dim=4, text_dim=6)
+    head = build_head(ProjectorSettings(hidden_dim=8), query_dim=4, text_dim=6)
     text = nn.functional.normalize(torch.randn(2, 6), dim=-1)
     labels, segment_ids = Assigner(head, text, MatchingSettings(points=500, class_weight=0.0), seed=3)(
         _extracted(padding)

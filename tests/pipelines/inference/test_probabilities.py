@@ -4,7 +4,7 @@ from torch.nn.functional import normalize
 
 from pipelines.inference.probabilities import class_probabilities, query_probabilities
 from pipelines.models.projector import ProjectionHead, build_projection_head
-from pipelines.recipes.recipe import ClassifierSettings
+from pipelines.models.projector_settings import ProjectorSettings
 
 
 def test_the_increment_goes_to_unseen_logits_alone() -> None:
@@ -16,7 +16,7 @@ def test_the_increment_goes_to_unseen_logits_alone() -> None:
 
 def _head() -> ProjectionHead:
     torch.manual_seed(0)
-    return build_projection_head(ClassifierSettings(hidden_dim=8), query_dim=4, text_dim=3)
+    return build_projection_head(ProjectorSettings(hidden_dim=8), query_dim=4, text_dim=3)
 
 
 def test_with_a_softmax_names_share_what_no_object_leaves() -> None:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from pipelines.models.projector import SemanticProjector, TextClassifier, build_projection_head
-from pipelines.recipes.recipe import ClassifierSettings
+from pipelines.models.projector_settings import ProjectorSettings
 
 
 def head(**changes):
     torch.manual_seed(0)
-    return build_projection_head(ClassifierSettings(hidden_dim=8, **changes), query_dim=6, text_dim=4)
+    return build_projection_head(ProjectorSettings(hidden_dim=8, **changes), query_dim=6, text_dim=4)
 
 
 def test_logits_by_hand():

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.recipes.load import override
 from pipelines.recipes.paths import with_absolute_paths
-from pipelines.recipes.recipe import Recipe, override
+from pipelines.recipes.recipe import Recipe
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.base.errors import ConcatError
-from pipelines.recipes.recipe import Recipe, Settings, load_recipe, override, shipped_recipes, write_recipe
+from pipelines.base.settings import Settings
+from pipelines.losses.cga_settings import CgaSettings
+from pipelines.recipes.load import load_recipe, override, shipped_recipes, write_recipe
+from pipelines.recipes.recipe import Recipe
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -25,7 +28,8 @@ def test_smoke_changes_only_lengths_of_micrococo() -> None:
 def test_paper_scale_defaults_are_the_papers() -> None:
     recipe = load_recipe("concat_zps")
     assert (recipe.con.iterations, recipe.con.batch_size, recipe.cat.iterations) == (140350, 16, 36875)
-    assert (recipe.con.cga.gamma, recipe.con.cga.temperature, recipe.con.cga.bank_size) == (2.0, 0.07, 32)
+    assert CgaSettings() == recipe.con.alignment["cga"]
+    assert (CgaSettings().gamma, CgaSettings().temperature, CgaSettings().bank_size) == (2.0, 0.07, 32)
     assert (recipe.cat.contrast_weight, recipe.cat.supervision_weight, recipe.finetune.pseudo_unseen) == (
         0.1,
         0.01,
@@ -36,9 +40,12 @@ def test_paper_scale_defaults_are_the_papers() -> None:
 
 
 def test_overrides_take_numbers_lists_and_bare_words() -> None:
-    recipe = override(Recipe(), ("con.iterations=7", "eval.sweep=[0, 1]", "clip.masked=crop", "con.cga.weight = 0"))
+    recipe = override(
+        Recipe(), ("con.iterations=7", "eval.sweep=[0, 1]", "clip.masked=crop", "con.alignment.cga.weight = 0")
+    )
+    assert list(recipe.con.alignment) == ["cga", "cia"]
     assert (recipe.con.iterations, recipe.eval.sweep, recipe.clip.masked) == (7, (0.0, 1.0), "crop")
-    assert recipe.con.cga.weight == 0
+    assert [alignment.weight for alignment in recipe.con.alignment.values()] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
 def test_cosmetic_settings_do_not_matter() -> None:
     changed = override(Recipe(), ("con.log_every=1", "con.checkpoint_every=1"))
     assert changed.con.that_matter() == Recipe().con.that_matter()
-    assert override(Recipe(), ("con.cga.gamma=1",)).con.that_matter() != Recipe().con.that_matter()
+    assert override(Recipe(), ("con.alignment.cga.gamma=1",)).con.that_matter() != Recipe().con.that_matter()
 
 
 def _undocumented(model: type[Settings], prefix: str = "") -> list[str]:

@@ -1,6 +1,6 @@
 import pytest
 
-from pipelines.recipes.recipe import load_recipe, override
+from pipelines.recipes.load import load_recipe, override
 from pipelines.report.seeds import Average, average, over_x
 from pipelines.report.settings_text import changed_from_shipped, differences, flat
 from pipelines.report.targets import comparable_results

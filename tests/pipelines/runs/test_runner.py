@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.base.errors import ConcatError, ProtocolError
 from pipelines.base.progress import SilentReporter
-from pipelines.recipes.recipe import Recipe, override
+from pipelines.recipes.load import override
+from pipelines.recipes.recipe import Recipe
 from pipelines.runs.freshness import status, verify
 from pipelines.runs.manifest import read_manifest
 from pipelines.runs.run import Run, Stage, StageContext
@@ -34,7 +35,7 @@ def _chain(source: Path) -> list[Stage]:
         reads={},
         sources=lambda _: {"source": source},
         settings=lambda recipe: {"iterations": recipe.con.iterations},
-        execute=_first,
+        work=_first,
     )
     second = Stage(
         name="precompute",
@@ -43,7 +44,7 @@ def _chain(source: Path) -> list[Stage]:
         reads={"split-coco": ("number.txt",)},
         sources=lambda _: {},
         settings=lambda recipe: {"model": recipe.clip.model},
-        execute=_second,
+        work=_second,
     )
     return [first, second]
 

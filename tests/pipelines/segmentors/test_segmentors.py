@@ -11,21 +11,26 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pipelines.base.errors import ConcatError, ProtocolError
-from pipelines.recipes.recipe import SegmentorSettings
 from pipelines.segmentors.backbone import Backbone
 from pipelines.segmentors.build import build_segmentor
+from pipelines.segmentors.mask2former_settings import Mask2FormerSettings
+from pipelines.segmentors.maskformer_settings import MaskFormerSettings
 from pipelines.segmentors.parameters import parameter_groups
 
-SMALL = SegmentorSettings(
-    backbone="test_resnet", backbone_weights="none", hidden_dim=64, feedforward_dim=128, encoder_feedforward_dim=128,
-    queries=20, encoder_layers=1, decoder_layers=3, heads=4,
-)  # fmt: skip
+COMMON = {
+    "backbone": "test_resnet", "backbone_weights": "none", "hidden_dim": 64, "feedforward_dim": 128, "queries": 20,
+    "decoder_layers": 3, "heads": 4,
+}  # fmt: skip
+SMALL = {
+    "mask2former": Mask2FormerSettings(encoder_feedforward_dim=128, encoder_layers=1, **COMMON),
+    "maskformer": MaskFormerSettings(**COMMON),
+}
 KINDS = pytest.mark.parametrize("kind", ["mask2former", "maskformer"])
 
 
 def small(kind, **changes):
     torch.manual_seed(0)
-    return build_segmentor(SMALL.model_copy(update={"kind": kind, **changes}))
+    return build_segmentor(SMALL[kind].model_copy(update=changes))
 
 
 def images(count, height=96, width=96, seed=0):

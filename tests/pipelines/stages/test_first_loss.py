@@ -9,9 +9,9 @@ from torch.nn.functional import normalize
 
 from pipelines.clip.store import ImageTokens
 from pipelines.data.formats.sample import Sample
-from pipelines.losses.con import TokenBank
+from pipelines.losses.build import build_alignments
 from pipelines.losses.matching import Assignment
-from pipelines.recipes.recipe import ConSettings
+from pipelines.recipes.con import ConSettings
 from pipelines.stages.train_con import ConLosses
 
 DIM = 4
@@ -33,13 +33,15 @@ def _alignments(images: list[Tensor], segments: list[Tensor], *, mirrored: bool)
     """CGA and CIA of one image whose two segments were matched by the first two of three queries."""
     store = ImageTokens({7: 0}, tuple(images), torch.tensor([11, 12]), tuple(segments), [0, 2], Path("store"))
     torch.manual_seed(1)
-    bank = TokenBank(4, DIM)
-    bank.push(_unit(3))
-    losses = ConLosses(ConSettings(), _unit(5), store, bank, seed=0)
+    settings = ConSettings()
+    alignments = build_alignments(settings.alignment, text_dim=DIM)
+    alignments["cga"].bank.push(_unit(3))
+    losses = ConLosses(settings, _unit(5), store, alignments, seed=0)
     zero = torch.zeros(2, dtype=torch.int64)
     matched, samples = Assignment(zero, torch.tensor([0, 1]), torch.tensor([0, 1]), 1, 3), [_sample(mirrored=mirrored)]
     semantic = torch.randn(1, 3, DIM)
-    return float(losses._global(semantic, matched, samples)), float(losses._instance(semantic, matched, samples))
+    given = losses.compared(semantic, matched, samples)
+    return float(alignments["cga"](given)), float(alignments["cia"](given))
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -6,8 +6,12 @@ from torch.nn.functional import normalize
 from pipelines.generators.build import build_generator
 from pipelines.generators.dump import QueryBatch
 from pipelines.losses.focal import classification_focal
-from pipelines.models.projector import build_projection_head
-from pipelines.recipes.recipe import ClassifierSettings, FinetuneSettings, MatchingSettings, Recipe, override
+from pipelines.losses.matching_settings import MatchingSettings
+from pipelines.models.build import build_head
+from pipelines.models.projector_settings import ProjectorSettings
+from pipelines.recipes.finetune import FinetuneSettings
+from pipelines.recipes.load import override
+from pipelines.recipes.recipe import Recipe
 from pipelines.stages.finetune import union_losses
 from pipelines.stages.train_cat import cat_losses
 
@@ -16,9 +20,9 @@ D, C, SEEN, UNSEEN = 16, 8, 5, 2
 
 def _parts(*overrides: str):
     torch.manual_seed(0)
-    recipe = override(Recipe(), ("cat.hidden_dim=32", *overrides))
-    head = build_projection_head(ClassifierSettings(hidden_dim=16), query_dim=D, text_dim=C)
-    generator = build_generator(recipe.cat, query_dim=D, text_dim=C)
+    recipe = override(Recipe(), ("cat.generator.hidden_dim=32", *overrides))
+    head = build_head(ProjectorSettings(hidden_dim=16), query_dim=D, text_dim=C)
+    generator = build_generator(recipe.cat.generator, query_dim=D, text_dim=C)
     labels = torch.tensor([[0, -1, 3], [4, 2, -1]])
     index = torch.arange(2)[:, None].expand_as(labels)
     batch = QueryBatch(torch.randn(2, 3, D), labels, labels >= 0, index)
@@ -29,14 +33,14 @@ def _parts(*overrides: str):
 def _cat(*overrides: str) -> dict[str, torch.Tensor]:
     recipe, head, generator, batch, text = _parts(*overrides)
     noise = torch.Generator().manual_seed(1)
-    return cat_losses(generator, head, batch, text[:SEEN], recipe.cat, recipe, noise)
+    return cat_losses(generator, head, batch, text[:SEEN], recipe.cat, recipe.con.matching, noise)
 
 
 def test_every_switch_of_the_second_stage_removes_its_term() -> None:
     assert set(_cat()) == {"mmd", "kl", "contrast", "supervision"}
     assert set(_cat("cat.query_contrast=false")) == {"mmd", "kl", "supervision"}
     assert set(_cat("cat.semantic_supervision=false")) == {"mmd", "kl", "contrast"}
-    assert set(_cat("cat.generator=gmmn")) == {"mmd", "contrast", "supervision"}
+    assert set(_cat("cat.generator.kind=gmmn")) == {"mmd", "contrast", "supervision"}
 
 
 def test_unmatched_queries_only_make_the_contrast_harder() -> None:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from pipelines.base.errors import ConcatError
-from pipelines.recipes.recipe import RuntimeSettings
 from pipelines.training import devices
 from pipelines.training.devices import (
     choose_device,
@@ -17,6 +16,7 @@ from pipelines.training.devices import (
     seed_everything,
     set_threads,
 )
+from pipelines.training.settings import RuntimeSettings
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from pipelines.base.errors import CorruptFileError, NonFiniteLossError
 from pipelines.base.progress import SilentReporter
-from pipelines.recipes.recipe import OptimiserSettings
 from pipelines.training.loop import PAGES, Training, _page_due, make_optimiser, train
+from pipelines.training.settings import OptimiserSettings
 
 
 class Interrupted(Exception):

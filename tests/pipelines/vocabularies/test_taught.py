@@ -3,7 +3,6 @@
 import pytest
 
 from pipelines.base.errors import ConcatError
-from pipelines.recipes.recipe import FinetuneSettings
 from pipelines.vocabularies.taught import taught_vocabulary
 from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
@@ -21,7 +20,7 @@ UNSEEN = Vocabulary(
 
 
 def _taught(*names: str, unseen: bool = True) -> Vocabulary:
-    return taught_vocabulary(FinetuneSettings(unseen=unseen, taught=names), SEEN, UNSEEN)
+    return taught_vocabulary(names, SEEN, UNSEEN, unseen_too=unseen)
 
 
 def test_the_unseen_names_are_taught_unless_the_recipe_is_inductive() -> None:

@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader
 from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.data.formats.panoptic_images import open_panoptic_images
 from pipelines.data.formats.sample import Sample
+from pipelines.data.loading.settings import InputSettings
 from pipelines.data.loading.step_batches import StepBatches
 from pipelines.data.loading.transforms import train_transform
-from pipelines.recipes.recipe import InputSettings
 
 INPUT = InputSettings(crop=32, min_scale=0.5, max_scale=2.0, flip=0.5)
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.data.formats.sample import Sample
+from pipelines.data.loading.settings import InputSettings
 from pipelines.data.loading.transforms import PADDING, test_transform, train_transform
-from pipelines.recipes.recipe import InputSettings
 
 
 def _sample(height: int, width: int, segments: int = 3, *, draw: int = 0) -> Sample:

@@ -7,8 +7,9 @@ from typing import get_args
 import pytest
 
 from pipelines.base.errors import ConcatError
+from pipelines.base.terms import Task
 from pipelines.data.sets.locations import locate, micrococo_folder
-from pipelines.recipes.recipe import DataSettings, MicrococoSettings, Task
+from pipelines.data.sets.settings import DataSettings, MicrococoSettings
 
 
 def _coco(root: Path, *splits: str) -> DataSettings:

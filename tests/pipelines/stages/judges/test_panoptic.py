@@ -12,7 +12,7 @@ from panoptic_world import OTHER_THING, STUFF, THING, UNSEEN, VOCABULARY, World,
 from pipelines.data.formats.panoptic_images import open_panoptic_images
 from pipelines.inference.extract import Extracted
 from pipelines.inference.masks import Padding
-from pipelines.recipes.recipe import EvalSettings
+from pipelines.recipes.eval import EvalSettings
 from pipelines.scoring.panoptic import score_panoptic
 from pipelines.scoring.scores import Candidates
 from pipelines.stages.judges.judge import Answer

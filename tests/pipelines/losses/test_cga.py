@@ -1,5 +1,4 @@
 import math
-from collections import deque
 
 import pytest
 import torch
@@ -7,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pipelines.losses.con import Enhancement, TokenBank, global_alignment, instance_alignment, query_weights
+from pipelines.losses.cga import Enhancement, global_alignment, query_weights
 
 E1 = math.exp(-1)
 E2 = math.exp(-2)
@@ -41,16 +40,6 @@ def slow_global(
         terms = [math.exp(cosine(key, predicted) / tau) for key in keys]
         total -= math.log(terms[i] / sum(terms))
     return total / len(semantic)
-
-
-def slow_instance(matched: Tensor, tokens: Tensor, image: list[int], tau: float, negatives: str) -> float:
-    total = 0.0
-    for i in range(len(image)):
-        mine = [j for j in range(len(image)) if image[j] == image[i]]
-        others = range(len(image)) if negatives == "batch" or len(mine) == 1 else mine
-        terms = {j: math.exp(cosine(tokens[j].tolist(), matched[i].tolist()) / tau) for j in others}
-        total -= math.log(terms[i] / sum(terms.values()))
-    return total / len(image)
 
 
 @pytest.mark.parametrize(
@@ -124,67 +113,3 @@ def test_the_global_gradient_reaches_every_query_also_in_half_precision() -> Non
     loss.backward()
     assert semantic.grad is not None
     assert (semantic.grad.norm(dim=-1) > 0).all()
-
-
-def test_eq_8_by_hand_with_an_image_of_one_segment() -> None:
-    vectors = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
-    image = torch.tensor([0, 0, 1])
-    loss = instance_alignment(2 * vectors, vectors, image, temperature=1.0)
-    expected = (2 * math.log(1 + E1) + math.log(1 + E1 + E2)) / 3  # the lone segment takes the batch's
-    assert loss.item() == pytest.approx(expected)
-    assert expected == pytest.approx(0.344710, abs=1e-6)
-    whole = instance_alignment(2 * vectors, vectors, image, temperature=1.0, negatives="batch")
-    assert whole.item() == pytest.approx((2 * math.log(1 + E1 + E2) + math.log(1 + 2 * E1)) / 3)
-
-
-@pytest.mark.parametrize("segments", [0, 1])
-@pytest.mark.parametrize("negatives", ["image", "batch"])
-def test_eq_8_without_anything_to_contrast_is_zero_with_a_graph(segments: int, negatives: str) -> None:
-    matched = torch.randn(segments, 4, requires_grad=True)
-    image = torch.zeros(segments, dtype=torch.int64)
-    loss = instance_alignment(matched, torch.randn(segments, 4), image, temperature=0.07, negatives=negatives)
-    loss.backward()
-    assert loss.item() == 0
-    assert matched.grad is not None
-    assert (matched.grad == 0).all()
-
-
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=7), st.sampled_from(["image", "batch"]), st.integers(0, 999))
-def test_eq_8_equals_a_loop(image: list[int], negatives: str, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    matched, tokens = torch.randn(2, len(image), 5, generator=generator)
-    loss = instance_alignment(matched, tokens, torch.tensor(image), temperature=0.3, negatives=negatives)
-    assert loss.item() == pytest.approx(slow_instance(matched, tokens, image, 0.3, negatives), rel=1e-3, abs=1e-5)
-
-
-@given(st.integers(0, 5), st.lists(st.integers(0, 7), max_size=5))
-def test_the_bank_is_a_queue(size: int, batches: list[int]) -> None:
-    bank, queue = TokenBank(size, 2), deque[float](maxlen=size)
-    pushed = 0
-    for batch in batches:
-        values = torch.arange(pushed, pushed + batch, dtype=torch.float32)
-        pushed += batch
-        bank.push(values[:, None].expand(-1, 2))
-        queue.extend(values.tolist())
-        assert bank.tokens[:, 0].tolist() == list(queue)
-        assert bank.tokens.shape == (len(queue), 2)
-
-
-def test_the_bank_survives_a_checkpoint_and_keeps_no_graph() -> None:
-    bank = TokenBank(3, 2)
-    bank.push(torch.ones(2, 2, requires_grad=True) * 2)
-    assert not bank.tokens.requires_grad
-    resumed = TokenBank(3, 2)
-    resumed.load_state_dict(bank.state_dict())
-    for each in (bank, resumed):
-        each.push(torch.zeros(2, 2))
-    assert torch.equal(resumed.tokens, bank.tokens)
-    assert resumed.tokens.tolist() == [[2, 2], [0, 0], [0, 0]]
-
-
-def test_pushing_leaves_earlier_readings_alone() -> None:
-    bank = TokenBank(2, 1)
-    bank.push(torch.ones(2, 1))
-    held = bank.tokens
-    bank.push(torch.zeros(2, 1))
-    assert held.tolist() == [[1], [1]]

@@ -1,4 +1,4 @@
-"""CON: conditional global and instance alignment with CLIP's CLS tokens (CONCAT eqs. 4 to 8)."""
+"""CGA: conditional global alignment with CLIP's CLS tokens of images (CONCAT eqs. 4 to 6)."""
 
 from typing import Literal
 
@@ -6,9 +6,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from pipelines.losses.alignment import AlignmentInput
+from pipelines.losses.cga_settings import CgaSettings
 from pipelines.losses.contrast import info_nce
+from pipelines.losses.token_bank import TokenBank
 
 Enhancement = Literal["multiply", "plus", "minus"]
+
+
+class GlobalAlignment(nn.Module):
+    """CGA with its bank of earlier tokens (C components), unweighted."""
+
+    def __init__(self, settings: CgaSettings, *, text_dim: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.bank = TokenBank(settings.bank_size, text_dim)
+
+    def forward(self, given: AlignmentInput) -> Tensor:
+        """L_CGA of a batch, whose tokens then enter the bank."""
+        matched = torch.zeros(given.semantic.shape[:2], dtype=torch.bool, device=given.semantic.device)
+        matched[given.image, given.query] = True
+        loss = global_alignment(
+            given.semantic,
+            given.image_tokens,
+            matched,
+            self.bank.tokens,
+            gamma=self.settings.gamma,
+            enhancement=self.settings.enhancement,
+            temperature=self.settings.temperature,
+        )
+        self.bank.push(given.image_tokens)
+        return loss
 
 
 def query_weights(
@@ -63,60 +91,3 @@ def global_alignment(
     predicted = (weights[..., None] * semantic.float()).sum(1)  # Ĉ, B×C
     keys = cls_tokens.float() if bank is None else torch.cat([cls_tokens.float(), bank.float()])
     return info_nce(predicted, keys, temperature=temperature)
-
-
-def instance_alignment(
-    matched: Tensor,
-    tokens: Tensor,
-    image_index: Tensor,
-    *,
-    temperature: float,
-    negatives: Literal["image", "batch"] = "image",
-) -> Tensor:
-    """L_CIA (eq. 8): each matched semantic query against the CLS tokens of the masked images.
-
-    **Reading:** an image with a single segment has nothing to contrast; it is contrasted with the batch's segments.
-
-    Args:
-        matched: s', O×C, matched semantic queries of the batch.
-        tokens: c', O×C, CLS tokens of their segments (a segment without a token is left out by the caller).
-        image_index: int64, O, the image of each pair.
-        temperature: τ.
-        negatives: the other segments of the `image`, or of the whole `batch`.
-
-    Returns:
-        Scalar, mean over the segments; 0 if the batch has fewer than two.
-    """
-    allowed = None
-    if negatives == "image":
-        allowed = image_index[:, None] == image_index  # O×O
-        allowed = allowed | (allowed.sum(1, keepdim=True) == 1)
-    return info_nce(matched, tokens, allowed, temperature=temperature)
-
-
-class TokenBank(nn.Module):
-    """First in, first out: the CLS tokens of the latest images (eq. 6). Size 0 is a bank that stays empty.
-
-    Its buffers take part in `state_dict`, so a resumed run contrasts with the same tokens.
-    """
-
-    slots: Tensor
-    filled: Tensor
-
-    def __init__(self, size: int, width: int) -> None:
-        super().__init__()
-        self.register_buffer("slots", torch.zeros(size, width))  # oldest first
-        self.register_buffer("filled", torch.tensor(0))
-
-    @property
-    def tokens(self) -> Tensor:
-        """The tokens held, oldest first, fp32, n×C with n <= size."""
-        return self.slots[: int(self.filled)].clone()
-
-    @torch.no_grad()
-    def push(self, tokens: Tensor) -> None:
-        """Takes in the tokens of a batch, B×C, after its loss; the oldest leave."""
-        held = torch.cat([self.tokens, tokens.to(self.slots)])
-        held = held[max(len(held) - len(self.slots), 0) :]
-        self.slots[: len(held)] = held
-        self.filled.fill_(len(held))

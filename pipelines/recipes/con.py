@@ -1,0 +1,50 @@
+"""The section of train-con."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import field_validator
+
+from pipelines.base.parts import PartSettings
+from pipelines.base.settings import Settings, cosmetic, setting
+from pipelines.data.loading.settings import InputSettings
+from pipelines.losses.alignment_settings import AlignmentSettings
+from pipelines.losses.build import ALIGNMENTS
+from pipelines.losses.cga_settings import CgaSettings
+from pipelines.losses.cia_settings import CiaSettings
+from pipelines.losses.matching_settings import MatchingSettings
+from pipelines.models.build import CLASSIFIERS
+from pipelines.models.projector_settings import ProjectorSettings
+from pipelines.segmentors.build import SEGMENTORS
+from pipelines.segmentors.mask2former_settings import Mask2FormerSettings
+from pipelines.segmentors.settings import SegmentorSettings
+from pipelines.training.settings import OptimiserSettings
+
+CONCAT: Final[Mapping[str, AlignmentSettings]] = {"cga": CgaSettings(), "cia": CiaSettings()}
+"""The paper's two alignments."""
+
+
+class ConSettings(Settings):
+    """train-con: extractor and projector."""
+
+    iterations: int = setting(140350, "Optimisation steps.", ge=1)
+    batch_size: int = setting(16, "Images a step (images).", ge=1)
+    segmentor: Annotated[SegmentorSettings, SEGMENTORS] = Mask2FormerSettings()
+    classifier: Annotated[PartSettings, CLASSIFIERS] = ProjectorSettings()
+    input: InputSettings = InputSettings()
+    optimiser: OptimiserSettings = OptimiserSettings()
+    matching: MatchingSettings = MatchingSettings()
+    alignment: dict[str, Annotated[AlignmentSettings, ALIGNMENTS]] = setting(
+        dict(CONCAT), "Alignment losses by name; one more is [con.alignment.NAME] with its kind, unless NAME is one."
+    )
+    checkpoint_every: int = cosmetic(500, "Steps between checkpoints (steps).", ge=1)
+    log_every: int = cosmetic(20, "Steps between lines of metrics.jsonl (steps).", ge=1)
+    panels: int = cosmetic(4, "Training images drawn for TensorBoard at ten checkpoints; 0: none (images).", ge=0)
+
+    @field_validator("alignment", mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """Entries are of the kind they are named for, unless they state one; CGA and CIA are there unless changed."""
+        if not isinstance(given, Mapping):
+            return given
+        return {**CONCAT, **{name: ALIGNMENTS.read(value, otherwise=name) for name, value in given.items()}}

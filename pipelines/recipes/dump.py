@@ -1,0 +1,13 @@
+"""The section of dump-queries."""
+
+from typing import Literal
+
+from pipelines.base.settings import Settings, cosmetic, setting
+
+
+class DumpSettings(Settings):
+    """dump-queries: all K queries of every training image, with assigned labels."""
+
+    views: tuple[Literal["plain", "flipped"], ...] = setting(("plain",), "Views dumped of each image.")
+    shard: int = setting(4096, "Rows a shard (images × views).", ge=1)
+    batch_size: int = cosmetic(8, "Images a forward pass (images).", ge=1)

@@ -1,0 +1,42 @@
+"""Recipes as version 0.1 wrote them, told in today's words, so that older runs, exports and habits go on."""
+
+from typing import Any, Final
+
+_OF_CVAE: Final = {"hidden_dim": "hidden_dim", "latent_dim": "latent_dim", "condition_scale": "condition_scale"}
+_OF_GMMN: Final = {"hidden_dim": "hidden_dim", "latent_dim": "noise_dim", "condition_scale": "condition_scale"}
+_NOT_OF_MASKFORMER: Final = ("encoder_layers", "encoder_feedforward_dim")
+
+
+def as_now(values: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's values, or those of some of its sections, with what has moved since in its present place.
+
+    CGA and CIA were sections of `con`; `cat` held the settings of both generators, `generator` the kind alone;
+    MaskFormer had Mask2Former's pixel decoder among its settings, without a use for it.
+    """
+    changed = dict(values)
+    if isinstance(values.get("con"), dict):
+        changed["con"] = _con(values["con"])
+    if isinstance(values.get("cat"), dict):
+        changed["cat"] = _cat(values["cat"])
+    return changed
+
+
+def _con(con: dict[str, Any]) -> dict[str, Any]:
+    changed = {name: value for name, value in con.items() if name not in ("cga", "cia")}
+    moved = {name: con[name] for name in ("cga", "cia") if name in con}
+    if moved:
+        changed["alignment"] = {**moved, **con.get("alignment", {})}
+    segmentor = con.get("segmentor")
+    if isinstance(segmentor, dict) and segmentor.get("kind") == "maskformer":
+        changed["segmentor"] = {n: v for n, v in segmentor.items() if n not in _NOT_OF_MASKFORMER}
+    return changed
+
+
+def _cat(cat: dict[str, Any]) -> dict[str, Any]:
+    if not any(name in cat for name in _OF_CVAE):
+        return cat
+    stated = cat.get("generator")
+    generator = dict(stated) if isinstance(stated, dict) else {"kind": stated} if stated else {}
+    moved = _OF_GMMN if generator.get("kind") == "gmmn" else _OF_CVAE
+    generator = {moved[name]: cat[name] for name in moved if name in cat} | generator
+    return {name: value for name, value in cat.items() if name not in moved} | {"generator": generator}

@@ -1,0 +1,15 @@
+"""What every segmentor is told, whatever its kind."""
+
+from pipelines.base.parts import PartSettings
+from pipelines.base.settings import name_or_path, setting
+
+
+class SegmentorSettings(PartSettings):
+    """The extractor, without its classifier."""
+
+    backbone: str = setting("resnet50", "timm name of the backbone.")
+    backbone_weights: str = name_or_path(
+        "imagenet", "imagenet (timm's ImageNet-1k classifier), micrococo (seen-only, shipped), none, or a path."
+    )
+    hidden_dim: int = setting(256, "Width D of queries and pixel features.", ge=8)
+    queries: int = setting(100, "Number K of queries.", ge=1)
