@@ -79,12 +79,12 @@ class PartTable:
             raise ConcatError(f"{kind} is no {self.what}.", mend="It must be a pipelines.base.parts.Part.")
         return found
 
-    def settings_of(self, kind: str | None, *, otherwise: str = "") -> type[PartSettings]:
-        """The settings of a kind; where none is stated, of `otherwise` if that is one, else of the table's first."""
-        return self.part(kind or (otherwise if otherwise in self.parts else next(iter(self.parts)))).settings
+    def settings_of(self, kind: str | None) -> type[PartSettings]:
+        """The settings of a kind; where none is stated, of the table's first."""
+        return self.part(kind or next(iter(self.parts))).settings
 
-    def read(self, value: Any, *, otherwise: str = "") -> PartSettings:
-        """Settings as a recipe gives them: a table with its kind, or the kind alone; `otherwise` as in `settings_of`.
+    def read(self, value: Any) -> PartSettings:
+        """Settings as a recipe gives them: a table with its kind, or the kind alone.
 
         Raises:
             ConcatError: no such kind.
@@ -95,8 +95,7 @@ class PartTable:
         values = {"kind": value} if isinstance(value, str) else value
         if not isinstance(values, Mapping):
             raise ValueError(f"the settings of a {self.what} are a table with its kind, not {value!r}")
-        stated = values.get("kind")
-        return self.settings_of(stated, otherwise=otherwise).model_validate(values)
+        return self.settings_of(values.get("kind")).model_validate(values)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """`Annotated[SomeSettings, TABLE]` is read by `read` and written whole, whatever the kind."""

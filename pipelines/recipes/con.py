@@ -47,4 +47,7 @@ class ConSettings(Settings):
         """Entries are of the kind they are named for, unless they state one; CGA and CIA are there unless changed."""
         if not isinstance(given, Mapping):
             return given
-        return {**CONCAT, **{name: ALIGNMENTS.read(value, otherwise=name) for name, value in given.items()}}
+        return {
+            **CONCAT,
+            **{n: {"kind": n, **value} if isinstance(value, dict) else value for n, value in given.items()},
+        }

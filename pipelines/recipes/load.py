@@ -100,7 +100,7 @@ def _laid_over(base: Values, changes: Values, model: type[Settings]) -> Values:
         if table and not _is_section(field, dict):
             merged[name] = _part_laid_over(inner, value, table)
         elif table and isinstance(value, dict):
-            merged[name] = inner | {n: _part_laid_over(inner.get(n, {}), v, table, n) for n, v in value.items()}
+            merged[name] = inner | {n: _part_laid_over(inner.get(n, {"kind": n}), v, table) for n, v in value.items()}
         elif _is_section(field, Settings) and isinstance(value, dict) and isinstance(inner, dict):
             merged[name] = _laid_over(inner, value, field.annotation)  # type: ignore[union-attr, arg-type]
         else:
@@ -108,11 +108,11 @@ def _laid_over(base: Values, changes: Values, model: type[Settings]) -> Values:
     return merged
 
 
-def _part_laid_over(base: Any, changes: Any, table: PartTable, name: str = "") -> Any:
+def _part_laid_over(base: Any, changes: Any, table: PartTable) -> Any:
     base, changes = ({"kind": v} if isinstance(v, str) else v for v in (base, changes))  # a word is a kind alone
     if not isinstance(base, dict) or not isinstance(changes, dict):
         return changes
-    known = table.settings_of(changes.get("kind") or base.get("kind"), otherwise=name)
+    known = table.settings_of(changes.get("kind") or base.get("kind"))
     if "kind" in changes:
         base = {n: v for n, v in base.items() if n in known.model_fields}
     return _laid_over(base, changes, known)
@@ -130,6 +130,8 @@ def _checked(values: Values, path: Path | None) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        what = f"Unknown setting {key!r}" if first["type"] == "extra_forbidden" else f"Setting {key}: {first['msg']}"
+        beyond = list(first["input"])[:1] if isinstance(first["input"], dict) else []  # a key below a plain setting
+        key = ".".join(map(str, (*first["loc"], *beyond)))
+        unknown = beyond or first["type"] == "extra_forbidden"
+        what = f"Unknown setting {key!r}" if unknown else f"Setting {key}: {first['msg']}"
         raise ConcatError(f"{what}.", file=path, mend=_SEE_HELP) from None

@@ -129,7 +129,7 @@ def test_an_undeclared_input_cannot_be_opened(tmp_path: Path, chain: list[Stage]
     def leak(context: StageContext) -> None:
         context.input("secret.txt")
 
-    leaking = Stage(**{**vars(chain[1]), "execute": leak})
+    leaking = Stage(**{**vars(chain[1]), "work": leak})
     with pytest.raises(ProtocolError, match=r"precompute must not open secret\.txt"):
         bring_up_to_date(_run(tmp_path), [chain[0], leaking], "precompute")
 
@@ -142,7 +142,7 @@ def test_what_an_interrupted_stage_left_is_kept_only_for_the_same_settings(tmp_p
             raise KeyboardInterrupt
         (context.out / "resumed").write_text("yes")
 
-    stage = Stage(**{**vars(chain[0]), "execute": interrupted})
+    stage = Stage(**{**vars(chain[0]), "work": interrupted})
     with pytest.raises(KeyboardInterrupt):
         bring_up_to_date(_run(tmp_path), [stage], "split-coco")
     assert _states(_run(tmp_path), [stage]) == [("missing", "interrupted; will resume")]
@@ -160,7 +160,7 @@ def test_a_failure_keeps_the_older_result(tmp_path: Path, chain: list[Stage]) ->
     def fail(_: StageContext) -> None:
         raise ConcatError("broken", mend="Do this.")
 
-    failing = Stage(**{**vars(chain[0]), "execute": fail})
+    failing = Stage(**{**vars(chain[0]), "work": fail})
     with pytest.raises(ConcatError, match="broken") as caught:
         bring_up_to_date(run, [failing], "split-coco", force=True)
     assert caught.value.mend.startswith("Do this. `concat split-coco --run")
@@ -171,7 +171,7 @@ def test_a_full_disk_is_one_message(tmp_path: Path, chain: list[Stage]) -> None:
     def full(_: StageContext) -> None:
         raise OSError(28, "No space left on device", str(tmp_path / "big"))
 
-    stage = Stage(**{**vars(chain[0]), "execute": full})
+    stage = Stage(**{**vars(chain[0]), "work": full})
     with pytest.raises(ConcatError, match="The disk is full") as caught:
         bring_up_to_date(_run(tmp_path), [stage], "split-coco")
     assert caught.value.file == tmp_path / "run"
@@ -231,7 +231,7 @@ def test_an_interrupted_forced_run_is_resumed_by_the_same_command(tmp_path: Path
         if not found[-1]:
             raise KeyboardInterrupt
 
-    stage = Stage(**{**vars(chain[0]), "execute": interrupted})
+    stage = Stage(**{**vars(chain[0]), "work": interrupted})
     with pytest.raises(KeyboardInterrupt):
         bring_up_to_date(run, [stage], "split-coco", force=True)
     assert (run.folder / "split/number.txt").exists()
@@ -247,7 +247,7 @@ def test_the_checkpoint_stays_until_the_folder_is_in_place(tmp_path: Path, chain
         (context.out / "weights").write_text("w")
 
     run = _run(tmp_path)
-    bring_up_to_date(run, [Stage(**{**vars(chain[0]), "execute": train})], "split-coco")
+    bring_up_to_date(run, [Stage(**{**vars(chain[0]), "work": train})], "split-coco")
     assert {path.name for path in (run.folder / "split").iterdir()} == {"weights", "manifest.json"}
     assert set(read_manifest(run.folder / "split/manifest.json").outputs) == {"weights"}
 
@@ -265,7 +265,7 @@ def test_a_kill_before_the_rename_leaves_all_that_resuming_needs(
     def killed(*_: Path) -> None:
         raise KeyboardInterrupt
 
-    run, stage = _run(tmp_path), Stage(**{**vars(chain[0]), "execute": train})
+    run, stage = _run(tmp_path), Stage(**{**vars(chain[0]), "work": train})
     with monkeypatch.context() as patched:
         patched.setattr("pipelines.runs.runner.replace_folder", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -295,8 +295,8 @@ def test_a_blind_stage_gets_neither_unseen_names_nor_the_vocabulary_with_the_rec
         recipe = context.recipe
         given[context.stage] = (recipe.data.unseen, recipe.finetune.taught, recipe.data.vocabulary)
 
-    knowing = Stage(**{**vars(chain[0]), "execute": look, "knows_unseen_names": True})
-    blind = Stage(**{**vars(chain[1]), "execute": look, "reads": {"split-coco": ()}})
+    knowing = Stage(**{**vars(chain[0]), "work": look, "knows_unseen_names": True})
+    blind = Stage(**{**vars(chain[1]), "work": look, "reads": {"split-coco": ()}})
     settings = ("data.unseen=['cow']", "finetune.taught=['tram']", "data.vocabulary=mine.toml")
     bring_up_to_date(_run(tmp_path, *settings), [knowing, blind], "precompute")
     assert given == {"split-coco": (("cow",), ("tram",), "mine.toml"), "precompute": ((), (), "")}
