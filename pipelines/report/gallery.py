@@ -12,10 +12,10 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.draw.drawing import Drawing
 from pipelines.draw.overlay import Picture, display_size, overlay, resized
 from pipelines.report.mistakes import Mistakes, best_median_worst
 from pipelines.report.predicted import IndexMap, Reader, category_map, truth_of
-from pipelines.stages.judges.judge import Drawing
 from pipelines.stages.panels import labelled
 from pipelines.vocabularies.vocabulary import Vocabulary, clean_name
 
@@ -69,7 +69,7 @@ def _row(
     index: int,
     last: str,
 ) -> GalleryRow:
-    image = data.sample(index).image.permute(1, 2, 0).numpy()
+    image = data.pixels(index)
     truth = truth_of(data, index)
     drawings = {"Truth": truth} | {setting.capitalize(): read(index) for setting, read in predictions.items()}
     right = {setting: float(100 * shares[index]) for setting, shares in mistakes.right.items()}

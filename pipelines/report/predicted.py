@@ -16,9 +16,10 @@ from pipelines.data.formats.coco_panoptic import read_panoptic
 from pipelines.data.formats.label_map import decode_label_map
 from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.data.formats.panoptic_png import read_panoptic_png
+from pipelines.draw.drawing import Drawing
 from pipelines.metrics.semantic_iou import IGNORED
 from pipelines.stages.judges.instance import DRAWN_FROM
-from pipelines.stages.judges.judge import Drawing, png_name
+from pipelines.stages.judges.judge import png_name
 
 IndexMap = NDArray[np.int64]
 Reader = Callable[[int], Drawing]

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.base.files import read_json, remove, replace_folder, room_on_disk, sha256, size_in_bytes, write_json
+from pipelines.base.memory import peak_resident, reset_peak_resident
+from pipelines.base.parallel import usable_cores
 from pipelines.recipes.load import write_recipe
 from pipelines.runs.freshness import inputs_of, plain, state_of
 from pipelines.runs.manifest import FileRecord, Protocol, RunManifest, git_commit, package_versions, write_manifest
 from pipelines.runs.run import Run, Stage, StageContext
-from pipelines.training.devices import peak_memory, reset_peak_memory
 
 _SCRATCH = ("key.json", "checkpoint.pt")  # in a folder that is being written; no outputs
 _LOGS = ("metrics.jsonl", "tensorboard")  # to be read by people; no stage depends on them
@@ -72,7 +72,7 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
         inputs={name: run.folder / record.path for name, record in inputs.items()},
     )
     with _resumable(run, stage):
-        reset_peak_memory(torch.device("cpu"))
+        reset_peak_resident()
         stage.execute(context)
         manifest = _manifest(run, stage, context, inputs, started, seconds=time.monotonic() - clock)
         write_manifest(partial / "manifest.json", manifest)
@@ -103,15 +103,29 @@ def _manifest(
         device=context.device,
         precision=run.recipe.runtime.precision,
         effective_batch_size=context.effective_batch_size,
-        threads=torch.get_num_threads(),
+        threads=_threads(),
         versions=package_versions(),
         git_commit=git_commit(),
         command=run.command,
         started=started.isoformat(timespec="seconds"),
         ended=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(seconds, 3),
-        peak_memory_bytes=peak_memory(torch.device(context.device)),
+        peak_memory_bytes=_peak_memory(context.device),
     )
+
+
+def _threads() -> int:
+    """Threads of torch, or, for a stage that did without, the cores it may use."""
+    torch = sys.modules.get("torch")
+    return int(torch.get_num_threads()) if torch else usable_cores()
+
+
+def _peak_memory(device: str) -> int:
+    if device == "cpu":
+        return peak_resident()
+    import torch
+
+    return int(torch.cuda.max_memory_allocated(torch.device(device)))
 
 
 def _without_unseen_names(run: Run) -> Run:

@@ -13,7 +13,8 @@ from pipelines.base.terms import Candidates
 from pipelines.data.files.archives import Files, open_files
 from pipelines.data.files.decode_json import decode_json
 from pipelines.data.formats.coco_panoptic import not_panoptic, read_panoptic
-from pipelines.data.formats.panoptic_png import decode_panoptic_runs, png_folder
+from pipelines.data.formats.panoptic_png import decode_panoptic_runs
+from pipelines.data.sets.locations import png_folder
 from pipelines.metrics.groups import category_groups
 from pipelines.metrics.panoptic_quality import (
     VOID,

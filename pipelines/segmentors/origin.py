@@ -8,15 +8,13 @@ classification, the papers' start, is allowed and recorded.
 import json
 import pickle
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import timm
-import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.base.files import sha256
@@ -25,6 +23,9 @@ from pipelines.vocabularies.vocabulary import clean_name
 
 IMAGENET_ORIGIN = "ImageNet-1k classification"
 UNRECORDED = "unrecorded"
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Names and tags of image-text pretraining, as timm and others spell them.
 _CLIP = re.compile(r"clip|siglip|openai|laion|webli|datacomp|dfn\d|merged2b|cc12m|yfcc15m|pali|_mci", re.IGNORECASE)
@@ -91,7 +92,8 @@ def read_origin(name: str, weights: str) -> BackboneOrigin:
     path = weights_path(weights)
     if path is None:
         return _origin_without_file(name, weights)
-    _, metadata = read_weights(name, path)
+    keys, record = _safetensors_record(path) if path.suffix == ".safetensors" else _read_pickle(_there(path))
+    metadata = _checked(name, path, keys, record)
     return BackboneOrigin(
         name=name,
         weights=weights,
@@ -158,28 +160,38 @@ def check_timm_tag(name: str, weights: str) -> None:
 
 
 def _timm_config(name: str) -> Any:
+    import timm
+
     try:
         return timm.get_pretrained_cfg(name)
     except RuntimeError:  # a known architecture with an unknown tag
         return None
 
 
-def read_weights(name: str, path: Path) -> tuple[dict[str, Tensor], WeightsMetadata]:
+def read_weights(name: str, path: Path) -> tuple[dict[str, "Tensor"], WeightsMetadata]:
     """The state dict and the record of a weights file for the backbone `name`.
 
     Raises:
         ConcatError: the file is missing, damaged or of another architecture.
         ProtocolError: it holds a CLIP image tower.
     """
+    state, record = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(_there(path))
+    return state, _checked(name, path, state, record)
+
+
+def _there(path: Path) -> Path:
     if not path.is_file():
         raise ConcatError(
             "Backbone weights not found.",
             file=path,
             mend="con.segmentor.backbone_weights is imagenet, micrococo, none or the path of a state dict.",
         )
-    state, record = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    return path
+
+
+def _checked(name: str, path: Path, keys: Iterable[str], record: dict[str, str]) -> WeightsMetadata:
     metadata = _parse(record, path)
-    clip_key = next((key for key in state if key.removeprefix("module.").startswith(_CLIP_KEYS)), None)
+    clip_key = next((key for key in keys if key.removeprefix("module.").startswith(_CLIP_KEYS)), None)
     if clip_key or _CLIP.search(metadata.origin) or _CLIP.search(metadata.architecture or ""):
         sign = f"it holds {clip_key!r}" if clip_key else f"its record says {metadata.origin!r}"
         raise ProtocolError(f"The weights come from a CLIP image tower: {sign}.", file=path)
@@ -189,18 +201,32 @@ def read_weights(name: str, path: Path) -> tuple[dict[str, Tensor], WeightsMetad
             file=path,
             mend=f"Set con.segmentor.backbone={metadata.architecture}.",
         )
-    return state, metadata
+    return metadata
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+@contextmanager
+def _opened(path: Path, framework: str) -> Iterator[Any]:
     try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        with safe_open(_there(path), framework=framework) as file:
+            yield file
     except (SafetensorError, OSError) as error:
         raise CorruptFileError(f"Not a safetensors file: {error}.", file=path) from None
 
 
-def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _safetensors_record(path: Path) -> tuple[list[str], dict[str, str]]:
+    """The names of the tensors and the record, without a tensor."""
+    with _opened(path, "np") as file:
+        return list(file.keys()), file.metadata() or {}
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
+    with _opened(path, "pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def _read_pickle(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
+    import torch
+
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError):
@@ -210,7 +236,7 @@ def _read_pickle(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     for wrapper in ("state_dict", "model"):
         if isinstance(value, dict) and isinstance(value.get(wrapper), dict):
             value = value[wrapper]
-    if not isinstance(value, dict) or not all(isinstance(item, Tensor) for item in value.values()):
+    if not isinstance(value, dict) or not all(isinstance(item, torch.Tensor) for item in value.values()):
         raise CorruptFileError("Not a state dict.", file=path)
     return value, {}
 

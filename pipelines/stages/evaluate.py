@@ -16,13 +16,10 @@ from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.generators.dump import QueryRow, ShardWriter
 from pipelines.inference.extract import Assigner, extract
 from pipelines.models.extractor import load_extractor
-from pipelines.recipes.eval import EvalSettings
 from pipelines.runs.run import StageContext
 from pipelines.stages.images import validation_images
-from pipelines.stages.judges.instance import InstanceJudge
-from pipelines.stages.judges.judge import Judge
-from pipelines.stages.judges.panoptic import PanopticJudge
-from pipelines.stages.judges.semantic import SemanticJudge
+from pipelines.stages.judges.build import JUDGES
+from pipelines.stages.judges.judge import Judged
 from pipelines.stages.results import write_results
 from pipelines.stages.text import given_rows, text_store
 from pipelines.stages.variants import Answers, variants_of, written_variants
@@ -75,7 +72,7 @@ def evaluate(
     model = fabric.setup_module(extractor)
     variants = variants_of(context, extractor, vocabulary, text.shape[1], fabric.device)
     written = written_variants(recipe, variants)
-    judge = _judge(task, recipe.eval, data, vocabulary, context.out, listing)
+    judge = JUDGES[task](Judged(data, vocabulary, recipe.eval, context.out, listing))
     assigner = Assigner(extractor.head, text, recipe.con.matching, recipe.seed)
     answers = Answers(variants, vocabulary, text, softmax=recipe.con.matching.classification == "softmax")
     shards = _resumed_shards(context.out, vocabulary.names, len(data))
@@ -97,16 +94,6 @@ def evaluate(
             write_json(context.out / "scores" / f"{first // CHUNK:03d}.json", records, indent=None)
     write_results(context, task, judge, data, vocabulary, variants, written)
     context.device = str(fabric.device)
-
-
-def _judge(
-    task: Task, settings: EvalSettings, data: LabelledImages, vocabulary: Vocabulary, out: Path, listing: Path
-) -> Judge:
-    if task == "semantic":
-        return SemanticJudge(data, vocabulary, out)
-    if task == "instance":
-        return InstanceJudge(data, vocabulary, settings, out, listing)
-    return PanopticJudge(data, vocabulary, settings, out)
 
 
 def _resumed_shards(out: Path, names: list[str], rows: int) -> ShardWriter:

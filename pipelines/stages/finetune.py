@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.base.safe_weights import save_weights
-from pipelines.base.seeding import derive_seed, permutation_batches
+from pipelines.base.seeding import derive_seed
 from pipelines.clip.text import open_text
 from pipelines.generators.dump import QueryBatch, open_queries
 from pipelines.generators.output import QueryGenerator
@@ -17,6 +17,7 @@ from pipelines.runs.run import StageContext
 from pipelines.stages.text import given_rows, text_store
 from pipelines.stages.training_stage import begin, prepared, run_training
 from pipelines.training.loop import Losses, Training
+from pipelines.training.order import permutation_batches
 from pipelines.vocabularies.taught import taught_vocabulary
 from pipelines.vocabularies.vocabulary import Vocabulary, open_unseen, write_part
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.draw.drawing import Drawing
 from pipelines.draw.overlay import LabelledSegment, Picture, overlay
 from pipelines.draw.panels import panel_page, save_png
-from pipelines.stages.judges.judge import Drawing
 from pipelines.vocabularies.vocabulary import Vocabulary
 
 
@@ -26,7 +26,7 @@ def write_panels(
     """
     rows = []
     for index in _chosen(data, vocabulary, count):
-        image = data.sample(index).image.permute(1, 2, 0).numpy()
+        image = data.pixels(index)
         columns = [("image", image), ("ground truth", truth_overlay(data, index, vocabulary))]
         for setting, drawing_of in settings.items():
             drawing = drawing_of(index)
@@ -55,5 +55,5 @@ def labelled(vocabulary: Vocabulary, segments: Iterable[tuple[int, int]]) -> lis
 def truth_overlay(data: LabelledImages, index: int, vocabulary: Vocabulary) -> Picture:
     """An image under its ground truth."""
     ids, segments = data.truth(index)
-    image = data.sample(index).image.permute(1, 2, 0).numpy()
+    image = data.pixels(index)
     return overlay(image, ids, labelled(vocabulary, ((s.id, s.category_id) for s in segments)))

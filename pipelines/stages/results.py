@@ -8,10 +8,11 @@ from typing import Any
 from pipelines.base.files import atomic_path, read_json, write_json
 from pipelines.base.terms import MAIN_FIGURE, Task
 from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.draw.drawing import Drawing
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.run import StageContext
 from pipelines.scoring.scores import CANDIDATES, Scores
-from pipelines.stages.judges.judge import Drawing, Judge, Record
+from pipelines.stages.judges.judge import Judge, Record
 from pipelines.stages.panels import write_panels
 from pipelines.stages.score_board import write_board
 from pipelines.stages.variants import NOVEL_ONLY, Variant, inductive

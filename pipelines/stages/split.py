@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.base.files import atomic_path, write_json
-from pipelines.clip.text import given_embeddings
 from pipelines.data.splits.split_result import CategoryTotals, SplitResult
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.run import StageContext
@@ -95,6 +94,8 @@ def _check(context: StageContext, vocabulary: Vocabulary) -> None:
 
 def _write_given_text(recipe: Recipe, half: Vocabulary, path: Path) -> None:
     """The rows of one half, so that what follows can open the seen rows without the unseen ones."""
+    from pipelines.clip.given import given_embeddings  # with torch, for the runs that need it
+
     rows = given_embeddings(Path(recipe.clip.text_embeddings), Path(recipe.clip.text_names), half)
     with atomic_path(path) as partial, open(partial, "wb") as file:
         np.save(file, rows.numpy())

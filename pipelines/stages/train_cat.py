@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.base.safe_weights import save_weights
-from pipelines.base.seeding import derive_seed, permutation_batches
+from pipelines.base.seeding import derive_seed
 from pipelines.generators.build import build_generator
 from pipelines.generators.dump import QueryBatch, QueryDump, open_queries
 from pipelines.losses.cat import kl_standard_normal, mmd, query_contrast
@@ -17,6 +17,7 @@ from pipelines.recipes.cat import CatSettings
 from pipelines.runs.run import StageContext
 from pipelines.stages.training_stage import begin, prepared, run_training
 from pipelines.training.loop import Losses, Training
+from pipelines.training.order import permutation_batches
 
 NAME = "train-cat"
 

@@ -3,21 +3,17 @@
 import contextlib
 import logging
 import os
-import resource
-import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import lightning_fabric
 import torch
 from lightning_fabric import Fabric
 
 from pipelines.base.errors import ConcatError
+from pipelines.base.memory import peak_resident, reset_peak_resident
 from pipelines.base.parallel import usable_cores
 from pipelines.training.settings import RuntimeSettings
-
-_LINUX_STATUS, _LINUX_CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def make_fabric(runtime: RuntimeSettings) -> Fabric:
@@ -70,19 +66,12 @@ def reset_peak_memory(device: torch.device) -> None:
     """Starts a new measurement of the peak; on a CPU other than Linux's this is not possible and nothing happens."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with contextlib.suppress(OSError):
-        _LINUX_CLEAR.write_text("5")
+    reset_peak_resident()
 
 
 def peak_memory(device: torch.device) -> int:
     """Peak memory in bytes: allocated on a CUDA device, else resident of this process."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    with contextlib.suppress(OSError, StopIteration):
-        line = next(line for line in _LINUX_STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else peak_resident()
 
 
 def _use_deterministic_algorithms(device: torch.device) -> None:

@@ -3,21 +3,21 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.data.files.archives import Files
 from pipelines.data.formats.coco_panoptic import Annotation, ImageInfo
 from pipelines.data.formats.picture import open_picture
-from pipelines.data.formats.sample import Sample
 from pipelines.metrics.panoptic_quality import TruthSegment
 from pipelines.vocabularies.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from pipelines.data.formats.sample import Sample
 
 VOID: Final = 0
 _RECENT: Final = 64  # labels kept, so that sample and truth of an image decode one PNG once: 100 MB at 640×480
@@ -109,23 +109,37 @@ class LabelledImages:
         painted = set(unique_ids(ids).tolist())
         return ids, [segment for segment in self.truth_segments(index) if segment.id in painted]
 
-    def sample(self, index: int) -> Sample:
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """An image of any mode as RGB (uint8, H×W×3); orientation flags are not followed, as COCO's labels do not.
+
+        Raises:
+            ConcatError: the file is missing.
+            CorruptFileError: it is damaged or has another size than the list says.
+        """
+        info, _ = self._entries[index]
+        path = self._images.path / info.file_name
+        pixels = np.array(open_picture(self._images.read(info.file_name, "Image"), path).convert("RGB"))
+        check_size(pixels.shape[:2], info, path)
+        return pixels
+
+    def sample(self, index: int) -> "Sample":
         """An image with its segments in the order of the list; crowd and void are ignored, and crowd is no segment.
 
         Raises:
             ConcatError: a file is missing.
             CorruptFileError: a file is damaged, has another size than the list says, or label and list disagree.
         """
-        info, _ = self._entries[index]
-        path = self._images.path / info.file_name
-        image = _decode_image(self._images.read(info.file_name, "Image"), path)
-        check_size(image.shape[1:], info, path)
+        import torch  # here alone, so that data are listed, checked and drawn without it
+
+        from pipelines.data.formats.sample import Sample
+
+        image = torch.from_numpy(self.pixels(index)).permute(2, 0, 1).contiguous()
         labels, (_, segments) = self._labels(index), self.truth(index)
         targets = [segment for segment in segments if not segment.iscrowd]
         segment_ids = np.array([segment.id for segment in targets], dtype=np.int32)
         crowd = np.isin(labels.ids, [segment.id for segment in segments if segment.iscrowd])
         return Sample(
-            image_id=info.id,
+            image_id=self._entries[index][0].id,
             image=image,
             masks=torch.from_numpy(labels.ids == segment_ids[:, None, None]),  # O×H×W
             labels=torch.tensor([self._index_of[segment.category_id] for segment in targets], dtype=torch.int64),
@@ -188,9 +202,3 @@ def check_listed_once(listed: Collection[int], image_id: int, listing: Path) -> 
         if identity in met:
             raise CorruptFileError(f"Image {image_id} lists segment {identity} twice.", file=listing)
         met.add(identity)
-
-
-def _decode_image(data: bytes, path: Path) -> Tensor:
-    """An image of any mode as RGB (uint8, 3×H×W); orientation flags are not followed, as COCO's labels do not."""
-    pixels = np.array(open_picture(data, path).convert("RGB"))  # H×W×3
-    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()

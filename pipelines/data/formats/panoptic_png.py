@@ -8,17 +8,10 @@ from PIL import Image
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import atomic_path
-from pipelines.data.files.archives import exists
 from pipelines.data.formats.picture import open_picture
 from pipelines.metrics.segment_runs import SegmentRuns, runs_of
 
 MAX_ID = 2**24 - 1
-
-
-def png_folder(annotations: Path) -> Path:
-    """The folder of panoptic PNGs beside a json and named like it, or its zip where it was not unpacked."""
-    folder, archive = annotations.with_suffix(""), annotations.with_suffix(".zip")
-    return archive if not exists(folder) and exists(archive) else folder
 
 
 def read_panoptic_png(path: Path) -> NDArray[np.int32]:

@@ -3,10 +3,11 @@
 from torch.utils.data import Dataset
 
 from pipelines.base.errors import ConcatError
-from pipelines.base.seeding import derive_seed, permutation_batches
+from pipelines.base.seeding import derive_seed
 from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.data.formats.sample import Sample
 from pipelines.data.loading.transforms import SampleTransform
+from pipelines.training.order import permutation_batches
 
 
 class StepBatches(Dataset[list[Sample] | ConcatError]):

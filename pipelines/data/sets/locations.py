@@ -8,7 +8,6 @@ from pathlib import Path
 from pipelines.base.errors import ConcatError
 from pipelines.base.terms import Task
 from pipelines.data.files.archives import exists
-from pipelines.data.formats.panoptic_png import png_folder
 from pipelines.data.sets.settings import DataSettings, MicrococoSettings
 
 
@@ -116,6 +115,12 @@ def location(
         raise ConcatError("The json of the images is not given.", file=images, mend="Give it with --annotations.")
     annotations = _inside(annotations, images)
     return Location(images, annotations, png_folder(annotations) if task == "panoptic" else None)
+
+
+def png_folder(annotations: Path) -> Path:
+    """The folder of panoptic PNGs beside a json and named like it, or its zip where it was not unpacked."""
+    folder, archive = annotations.with_suffix(""), annotations.with_suffix(".zip")
+    return archive if not exists(folder) and exists(archive) else folder
 
 
 def _inside(annotations: Path, images: Path) -> Path:

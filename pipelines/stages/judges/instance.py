@@ -1,7 +1,6 @@
 """Judges instance segmentation: AP and recall of masks and boxes, predictions as a COCO results json."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,15 +9,13 @@ from pycocotools import mask as coco_mask
 
 from pipelines.base.files import read_json, write_json
 from pipelines.base.terms import Candidates
-from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.draw.drawing import Drawing
 from pipelines.inference.extract import Extracted
 from pipelines.inference.instance import DRAWN_FROM, PredictedInstance, instance_variants
 from pipelines.metrics.instance_ap import evaluate_instances
-from pipelines.recipes.eval import EvalSettings
 from pipelines.scoring.instance import instance_scores
 from pipelines.scoring.scores import Scores
-from pipelines.stages.judges.judge import Answer, Drawing, Record
-from pipelines.vocabularies.vocabulary import Vocabulary
+from pipelines.stages.judges.judge import Answer, Judged, Record
 
 _MASKS, _FOUND, _IMAGE = "masks", "found", "image_id"
 
@@ -29,12 +26,10 @@ class InstanceJudge:
     A record holds each mask once, and for every answer rows (mask, label, score).
     """
 
-    def __init__(
-        self, data: LabelledImages, vocabulary: Vocabulary, settings: EvalSettings, out: Path, truth: Path
-    ) -> None:
-        self.data, self.vocabulary, self.settings, self.out = data, vocabulary, settings, out
-        self.truth = truth
-        self.isthing = torch.tensor([category.isthing for category in vocabulary.categories])
+    def __init__(self, given: Judged) -> None:
+        self.data, self.vocabulary, self.settings, self.out = given.data, given.vocabulary, given.settings, given.out
+        self.truth = given.listing
+        self.isthing = torch.tensor([category.isthing for category in self.vocabulary.categories])
 
     def record(
         self, extracted: Extracted, index: int, answers: Mapping[str, Answer], written: Mapping[str, str]

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipelines.base.terms import Candidates
+from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.draw.drawing import Drawing
 from pipelines.inference.extract import Extracted
+from pipelines.recipes.eval import EvalSettings
 from pipelines.scoring.scores import Scores
+from pipelines.vocabularies.vocabulary import Vocabulary
 
 Record = dict[str, Any]
 
@@ -33,11 +35,21 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A prediction to be drawn: ids (int32, H×W, 0 is void) and the category id of each."""
+class Judged:
+    """What a judge works on.
 
-    ids: NDArray[np.int32]
-    category_of: Mapping[int, int]
+    Attributes:
+        data: the images with their truth.
+        vocabulary: the names that compete.
+        out: the folder that predictions go to.
+        listing: the json that `data` was opened from.
+    """
+
+    data: LabelledImages
+    vocabulary: Vocabulary
+    settings: EvalSettings
+    out: Path
+    listing: Path
 
 
 class Judge(Protocol):

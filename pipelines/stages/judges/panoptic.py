@@ -1,7 +1,6 @@
 """Judges panoptic segmentation: PQ, SQ and RQ, predictions as COCO-panoptic json and PNG."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,26 +8,24 @@ import torch
 from pipelines.base.files import write_json
 from pipelines.base.terms import Candidates
 from pipelines.data.formats.coco_panoptic import category_entries
-from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.data.formats.panoptic_png import read_panoptic_png, write_panoptic_png
+from pipelines.draw.drawing import Drawing
 from pipelines.inference.extract import Extracted
 from pipelines.inference.panoptic import PanopticPrediction, panoptic_variants
 from pipelines.metrics.panoptic_quality import VOID, ImageScore, PredictedSegment, TruthSegment, score_image, total
 from pipelines.metrics.segment_runs import SegmentRuns, runs_of
-from pipelines.recipes.eval import EvalSettings
 from pipelines.scoring.panoptic import panoptic_scores
 from pipelines.scoring.scores import Scores
-from pipelines.stages.judges.judge import ANNOTATIONS, SCORES, Answer, Drawing, Record, png_name
-from pipelines.vocabularies.vocabulary import Vocabulary
+from pipelines.stages.judges.judge import ANNOTATIONS, SCORES, Answer, Judged, Record, png_name
 
 
 class PanopticJudge:
     """The `Judge` of the panoptic task."""
 
-    def __init__(self, data: LabelledImages, vocabulary: Vocabulary, settings: EvalSettings, out: Path) -> None:
-        self.data, self.vocabulary, self.settings, self.out = data, vocabulary, settings, out
-        self.ids = set(vocabulary.ids)
-        self.isthing = torch.tensor([category.isthing for category in vocabulary.categories])
+    def __init__(self, given: Judged) -> None:
+        self.data, self.vocabulary, self.settings, self.out = given.data, given.vocabulary, given.settings, given.out
+        self.ids = set(self.vocabulary.ids)
+        self.isthing = torch.tensor([category.isthing for category in self.vocabulary.categories])
 
     def record(
         self, extracted: Extracted, index: int, answers: Mapping[str, Answer], written: Mapping[str, str]

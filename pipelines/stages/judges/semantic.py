@@ -1,7 +1,6 @@
 """Judges semantic segmentation: mIoU and pixel accuracy, predictions as label maps."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,23 +8,22 @@ from numpy.typing import NDArray
 from pipelines.base.terms import Candidates
 from pipelines.data.files.archives import read_bytes
 from pipelines.data.formats.label_map import decode_label_map, write_label_map
-from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.draw.drawing import Drawing
 from pipelines.inference.extract import Extracted
 from pipelines.inference.semantic import semantic_variants
 from pipelines.metrics.semantic_iou import IGNORED, confusion
 from pipelines.scoring.scores import Scores
 from pipelines.scoring.semantic import semantic_scores
-from pipelines.stages.judges.judge import SCORES, Answer, Drawing, Record, png_name
-from pipelines.vocabularies.vocabulary import Vocabulary
+from pipelines.stages.judges.judge import SCORES, Answer, Judged, Record, png_name
 
 
 class SemanticJudge:
     """The `Judge` of the semantic task."""
 
-    def __init__(self, data: LabelledImages, vocabulary: Vocabulary, out: Path) -> None:
-        self.data, self.vocabulary, self.out = data, vocabulary, out
-        self.ids, self.index_of = np.array(vocabulary.ids), vocabulary.index_of()
-        self.unseen = np.array([category.unseen for category in vocabulary.categories])
+    def __init__(self, given: Judged) -> None:
+        self.data, self.vocabulary, self.out = given.data, given.vocabulary, given.out
+        self.ids, self.index_of = np.array(self.vocabulary.ids), self.vocabulary.index_of()
+        self.unseen = np.array([category.unseen for category in self.vocabulary.categories])
 
     def record(
         self, extracted: Extracted, index: int, answers: Mapping[str, Answer], written: Mapping[str, str]

@@ -1,11 +1,6 @@
-"""Seeds and orders: stable numbers, no collisions of purpose, every pass complete."""
+"""Seeds: stable numbers, no collisions of purpose."""
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from pipelines.base.errors import ConcatError
-from pipelines.base.seeding import derive_seed, permutation_batches
+from pipelines.base.seeding import derive_seed
 
 
 def test_a_seed_is_the_same_on_every_machine_and_day() -> None:
@@ -17,31 +12,3 @@ def test_a_seed_is_the_same_on_every_machine_and_day() -> None:
 def test_parts_of_other_types_or_borders_give_other_seeds() -> None:
     parts = [(1, 23), (12, 3), (123,), ("1", 23), ("1, 23",), (1, "23"), (23, 1), ()]
     assert len({derive_seed(*part) for part in parts}) == len(parts)
-
-
-@given(length=st.integers(1, 40), batch_size=st.integers(1, 12), seed=st.integers(0, 2**63 - 1))
-def test_a_pass_holds_every_index_once_but_for_an_incomplete_batch(length: int, batch_size: int, seed: int) -> None:
-    indices_of = permutation_batches(length, batch_size, seed)
-    batches = max(1, length // batch_size)
-    for epoch in range(3):
-        steps = range(epoch * batches, (epoch + 1) * batches)
-        drawn = [index for step in steps for index in indices_of(step).tolist()]
-        assert len(drawn) == batches * batch_size
-        assert len(set(drawn)) == min(length, len(drawn))
-        assert set(drawn) <= set(range(length))
-
-
-def test_a_batch_depends_on_its_step_alone() -> None:
-    forwards, backwards = permutation_batches(10, 3, 5), permutation_batches(10, 3, 5)
-    expected = [forwards(step).tolist() for step in range(9)]
-    assert [backwards(step).tolist() for step in reversed(range(9))] == expected[::-1]
-
-
-def test_passes_and_seeds_have_orders_of_their_own() -> None:
-    orders = [permutation_batches(50, 50, seed)(epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
-    assert len({tuple(order) for order in orders}) == 4
-
-
-def test_nothing_to_draw_from_is_an_error() -> None:
-    with pytest.raises(ConcatError, match="no image"):
-        permutation_batches(0, 4, 0)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from pipelines.draw.drawing import Drawing
 from pipelines.report.gallery import errors
 from pipelines.report.mistakes import Mistakes, best_median_worst, taken_for
 from pipelines.report.predicted import category_map
-from pipelines.stages.judges.judge import Drawing
 from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 WORLD = Vocabulary(

@@ -15,7 +15,7 @@ from pipelines.inference.masks import Padding
 from pipelines.recipes.eval import EvalSettings
 from pipelines.scoring.panoptic import score_panoptic
 from pipelines.scoring.scores import Candidates
-from pipelines.stages.judges.judge import Answer
+from pipelines.stages.judges.judge import Answer, Judged
 from pipelines.stages.judges.panoptic import PanopticJudge
 
 SIZE = (12, 16)
@@ -43,7 +43,8 @@ def test_the_judge_and_score_agree(tmp_path: Path, candidates: Candidates, seed:
     rng = np.random.default_rng(seed)
     world = _world(tmp_path / "truth", rng)
     data = open_panoptic_images(world.annotations, world.images, world.png, VOCABULARY)
-    judge = PanopticJudge(data, VOCABULARY, EvalSettings(score_threshold=0.1, overlap_threshold=0.5), tmp_path / "out")
+    settings = EvalSettings(score_threshold=0.1, overlap_threshold=0.5)
+    judge = PanopticJudge(Judged(data, VOCABULARY, settings, tmp_path / "out", tmp_path / "list.json"))
     competing = [not (candidates == "novel-only" and not category.unseen) for category in VOCABULARY.categories]
     records = []
     for index in range(len(data)):
