@@ -1,38 +1,40 @@
 """The Typer app: the commands in the order in which they are used."""
 
 import errno
-import os
+import gc
 import threading
 from typing import Annotated
 
 import typer
 
-# Two spinning OpenMP threads slow a step several times when another process is busy; read when torch is imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
-
-from concat_cli.commands import (
-    check,
-    check_data,
-    compare,
-    demo,
-    evaluate,
-    export,
-    micrococo,
-    predict,
-    report,
-    run,
-    score,
-    split_coco,
-    split_data,
-    stages,
-    teach,
-)
-from concat_cli.settings_help import command_with_settings
+from concat_cli.lazy import Lazy, group_of
 from pipelines.stages.chain import STAGES
+
+IN_ORDER, RUNS, USE = "Stages, in order", "Whole runs", "A finished run"
+RESULTS, WORLD = "Data and results, anyone's", "The embedded world"
+
+COMMANDS = {
+    "split-coco": Lazy("split_coco:split_coco", IN_ORDER, STAGES[0].sections),
+    "split-data": Lazy("split_data:split_data", IN_ORDER, STAGES[0].sections),
+    **{s.name: Lazy("stages:stage_command", IN_ORDER, s.sections, arguments=(s,)) for s in STAGES[1:-1]},
+    "eval": Lazy("evaluate:evaluate", IN_ORDER, STAGES[-1].sections),
+    "run": Lazy("run:run", RUNS),
+    "demo": Lazy("demo:demo", RUNS),
+    "predict": Lazy("predict:predict", USE),
+    "export": Lazy("export:export", USE),
+    "teach": Lazy("teach:teach", USE),
+    "report": Lazy("report:report", USE),
+    "status": Lazy("check:status", RUNS),
+    "verify": Lazy("check:verify", RUNS),
+    "check-data": Lazy("check_data:check_data", RESULTS),
+    "score": Lazy("score:score", RESULTS),
+    "compare": Lazy("compare:compare", RESULTS),
+    "make-micrococo": Lazy("micrococo:make_micrococo", WORLD),
+}
 
 app = typer.Typer(
     name="concat",
+    cls=group_of(COMMANDS),
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -42,9 +44,6 @@ app = typer.Typer(
     "Five commands suffice: [bold]split-coco, train-con, train-cat, finetune, eval[/]; each brings its own missing or "
     "stale inputs up to date first. [bold]concat demo --run DIR[/] does it all on a small embedded world.",
 )
-
-IN_ORDER, RUNS, USE = "Stages, in order", "Whole runs", "A finished run"
-RESULTS, WORLD = "Data and results, anyone's", "The embedded world"
 
 
 def _version(wanted: bool) -> None:
@@ -64,28 +63,10 @@ def _main(
     pass
 
 
-_with_settings = {stage.name: command_with_settings(*stage.sections) for stage in STAGES}
-app.command("split-coco", cls=_with_settings["split-coco"], rich_help_panel=IN_ORDER)(split_coco.split_coco)
-app.command("split-data", cls=_with_settings["split-coco"], rich_help_panel=IN_ORDER)(split_data.split_data)
-for _stage in STAGES[1:-1]:
-    app.command(_stage.name, cls=_with_settings[_stage.name], rich_help_panel=IN_ORDER)(stages.stage_command(_stage))
-app.command("eval", cls=_with_settings["eval"], rich_help_panel=IN_ORDER)(evaluate.evaluate)
-app.command("run", rich_help_panel=RUNS)(run.run)
-app.command("demo", rich_help_panel=RUNS)(demo.demo)
-app.command("predict", rich_help_panel=USE, epilog=predict.EXAMPLES)(predict.predict)
-app.command("export", rich_help_panel=USE)(export.export)
-app.command("teach", rich_help_panel=USE)(teach.teach)
-app.command("report", rich_help_panel=USE, epilog=report.EXAMPLES)(report.report)
-app.command("status", rich_help_panel=RUNS)(check.status)
-app.command("verify", rich_help_panel=RUNS)(check.verify)
-app.command("check-data", rich_help_panel=RESULTS)(check_data.check_data)
-app.command("score", rich_help_panel=RESULTS, epilog=score.EXAMPLES)(score.score)
-app.command("compare", rich_help_panel=RESULTS, epilog=compare.EXAMPLES)(compare.compare)
-app.command("make-micrococo", rich_help_panel=WORLD)(micrococo.make_micrococo)
-
-
 def main() -> None:
     """The console script."""
+    gc.freeze()  # what was imported stays
+    gc.enable()
     threading.excepthook = _report_unless_disk_is_full
     app()
 

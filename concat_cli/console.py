@@ -4,52 +4,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Task as RichTask
 from rich.table import Table
-from rich.text import Text
 
-from concat_cli.plain_progress import PlainTask, PlainTraining, figures_text
-from concat_cli.training_panel import TrainingPanel
+from concat_cli.plain_progress import PlainTask, PlainTraining
 from pipelines.base.errors import ConcatError
 from pipelines.base.progress import Task, TrainingTask
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
-
-
-class RateColumn(ProgressColumn):
-    """Units a second."""
-
-    def render(self, task: RichTask) -> Text:
-        """`12.3 img/s`, or nothing before the first unit."""
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} {task.fields['unit']}/s" if speed else "", style="dim")
-
-
-class LiveTask:
-    """A bar on a terminal."""
-
-    def __init__(self, progress: Progress, identity: TaskID) -> None:
-        self.progress, self.identity = progress, identity
-
-    def advance(self, n: int = 1, **figures: float) -> None:
-        """Moves the bar and shows the figures beside it."""
-        if figures:
-            self.progress.update(self.identity, figures=figures_text(figures))
-        self.progress.advance(self.identity, n)
 
 
 class RichReporter:
@@ -63,21 +26,10 @@ class RichReporter:
             yield plain
             plain.finish()
             return
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            RateColumn(),
-            TimeElapsedColumn(),
-            TextColumn("[dim]left[/]"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
-        )
-        with Progress(*columns, console=out) as progress:
-            identity = progress.add_task(description, total=total, unit=unit, figures="")
-            progress.update(identity, completed=done)  # which also sees that nothing is left to do
-            yield LiveTask(progress, identity)
+        from concat_cli.live import live_task  # a terminal's, which takes a moment to import
+
+        with live_task(out, description, total, done, unit) as bar:
+            yield bar
 
     @contextmanager
     def training(self, description: str, total: int, done: int, images_per_step: int) -> Iterator[TrainingTask]:
@@ -87,8 +39,9 @@ class RichReporter:
             yield plain
             plain.finish()
             return
-        panel = TrainingPanel(out, description, total, done, images_per_step)
-        with Live(panel, console=out, refresh_per_second=4):
+        from concat_cli.live import live_training
+
+        with live_training(out, description, total, done, images_per_step) as panel:
             yield panel
 
     def say(self, text: str) -> None:

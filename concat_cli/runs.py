@@ -13,7 +13,6 @@ from concat_cli.errors import command_line
 from pipelines.base.errors import ConcatError
 from pipelines.recipes.load import load_recipe, override
 from pipelines.recipes.paths import with_absolute_paths
-from pipelines.vocabularies.vocabulary import choose_vocabulary
 
 if TYPE_CHECKING:
     from pipelines.runs.run import Run, Stage
@@ -49,7 +48,10 @@ def open_run(
     overrides += [f"runtime.cache={quoted(cache)}"] if cache is not None else []
     resolved = load_recipe(recipe, tuple(overrides)) if recipe else override(load_recipe(str(path)), tuple(overrides))
     resolved = with_absolute_paths(resolved)
-    choose_vocabulary(resolved.data.vocabulary, resolved.data.unseen)  # so that no recipe is kept that cannot run
+    if recipe or overrides:
+        from pipelines.vocabularies.vocabulary import choose_vocabulary
+
+        choose_vocabulary(resolved.data.vocabulary, resolved.data.unseen)  # so that no recipe is kept that cannot run
     from pipelines.runs.run import Run
 
     return Run(

@@ -105,7 +105,7 @@ def _listing(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
 def size_in_bytes(path: Path) -> int:
     """The size of a file, or of all files below a folder."""
     if path.is_dir():
-        return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+        return sum(stat.st_size for _, stat in _listing(str(path), ""))
     return path.stat().st_size
 
 

@@ -10,7 +10,6 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -111,6 +110,8 @@ class PartTable:
         return build(settings, **given)
 
     def _part_of_entry_point(self, kind: str) -> Any:
+        from importlib.metadata import entry_points  # for who asks for such a kind; others need not wait
+
         offered = entry_points(group=self.group)
         if kind in offered.names:
             return offered[kind].load()

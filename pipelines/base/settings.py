@@ -1,6 +1,6 @@
 """What all settings share: checked and frozen pydantic models, whose field descriptions are the `--help`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,10 +26,15 @@ def name_or_path(default: str, meaning: str) -> Any:
     return Field(default, description=meaning, json_schema_extra={"path": "or name"})
 
 
+def section(kind: Callable[..., Any], **changed: Any) -> Any:
+    """Settings within settings, their defaults `changed`; made when asked for: most runs state them."""
+    return Field(default_factory=lambda: kind(**changed))
+
+
 class Settings(BaseModel):
     """Base of all settings: unknown keys and changes after checking are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     def that_matter(self) -> dict[str, Any]:
         """The settings without the cosmetic ones, as plain values for hashing."""

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pipelines.base.errors import ConcatError, CorruptFileError
-from pipelines.vocabularies.vocabulary import SHIPPED, Vocabulary, clean_name
+from pipelines.vocabularies.shipped import SHIPPED
+from pipelines.vocabularies.vocabulary import Vocabulary, clean_name
 
 CONSTITUENTS = SHIPPED / "mappings" / "coco_panoptic_constituents.toml"
 

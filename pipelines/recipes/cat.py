@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from pipelines.base.parts import PartSettings
-from pipelines.base.settings import Settings, cosmetic, setting
+from pipelines.base.settings import Settings, cosmetic, section, setting
 from pipelines.generators.build import GENERATORS
 from pipelines.generators.cvae_settings import CvaeSettings
 from pipelines.training.settings import OptimiserSettings
@@ -12,10 +12,10 @@ from pipelines.training.settings import OptimiserSettings
 class CatSettings(Settings):
     """train-cat: the generator (eqs. 10 to 12)."""
 
-    generator: Annotated[PartSettings, GENERATORS] = CvaeSettings()
+    generator: Annotated[PartSettings, GENERATORS] = section(CvaeSettings)
     iterations: int = setting(36875, "Optimisation steps.", ge=1)
     batch_images: int = setting(16, "Images a step, whose matched queries form the batch (images).", ge=1)
-    optimiser: OptimiserSettings = OptimiserSettings(learning_rate=1e-3, schedule="constant", clip_norm=0.0)
+    optimiser: OptimiserSettings = section(OptimiserSettings, learning_rate=1e-3, schedule="constant", clip_norm=0.0)
     mmd_weight: float = setting(1.0, "Weight of MMD (eq. 10).", ge=0)
     kl_weight: float = setting(1.0, "Weight of KL, for a generator with a posterior.", ge=0)
     query_contrast: bool = setting(True, "Use the query contrast (QC, eq. 11).")

@@ -1,12 +1,11 @@
 """The section of train-con."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from pipelines.base.parts import PartSettings
-from pipelines.base.settings import Settings, cosmetic, setting
+from pipelines.base.settings import Settings, cosmetic, section, setting
 from pipelines.data.loading.settings import InputSettings
 from pipelines.losses.alignment_settings import AlignmentSettings
 from pipelines.losses.build import ALIGNMENTS
@@ -20,22 +19,20 @@ from pipelines.segmentors.mask2former_settings import Mask2FormerSettings
 from pipelines.segmentors.settings import SegmentorSettings
 from pipelines.training.settings import OptimiserSettings
 
-CONCAT: Final[Mapping[str, AlignmentSettings]] = {"cga": CgaSettings(), "cia": CiaSettings()}
-"""The paper's two alignments."""
-
 
 class ConSettings(Settings):
     """train-con: extractor and projector."""
 
     iterations: int = setting(140350, "Optimisation steps.", ge=1)
     batch_size: int = setting(16, "Images a step (images).", ge=1)
-    segmentor: Annotated[SegmentorSettings, SEGMENTORS] = Mask2FormerSettings()
-    classifier: Annotated[PartSettings, CLASSIFIERS] = ProjectorSettings()
-    input: InputSettings = InputSettings()
-    optimiser: OptimiserSettings = OptimiserSettings()
-    matching: MatchingSettings = MatchingSettings()
-    alignment: dict[str, Annotated[AlignmentSettings, ALIGNMENTS]] = setting(
-        dict(CONCAT), "Alignment losses by name; one more is [con.alignment.NAME] with its kind, unless NAME is one."
+    segmentor: Annotated[SegmentorSettings, SEGMENTORS] = section(Mask2FormerSettings)
+    classifier: Annotated[PartSettings, CLASSIFIERS] = section(ProjectorSettings)
+    input: InputSettings = section(InputSettings)
+    optimiser: OptimiserSettings = section(OptimiserSettings)
+    matching: MatchingSettings = section(MatchingSettings)
+    alignment: dict[str, Annotated[AlignmentSettings, ALIGNMENTS]] = Field(
+        default_factory=lambda: {"cga": CgaSettings(), "cia": CiaSettings()},
+        description="Alignment losses by name; one more is [con.alignment.NAME] with its kind, unless NAME is one.",
     )
     checkpoint_every: int = cosmetic(500, "Steps between checkpoints (steps).", ge=1)
     log_every: int = cosmetic(20, "Steps between lines of metrics.jsonl (steps).", ge=1)
@@ -45,9 +42,7 @@ class ConSettings(Settings):
     @classmethod
     def _named(cls, given: Any) -> Any:
         """Entries are of the kind they are named for, unless they state one; CGA and CIA are there unless changed."""
-        if not isinstance(given, Mapping):
+        if not isinstance(given, dict):
             return given
-        return {
-            **CONCAT,
-            **{n: {"kind": n, **value} if isinstance(value, dict) else value for n, value in given.items()},
-        }
+        stated = {n: {"kind": n, **value} if isinstance(value, dict) else value for n, value in given.items()}
+        return {"cga": {"kind": "cga"}, "cia": {"kind": "cia"}} | stated

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pipelines.base.settings import Settings, cosmetic, setting
+from pipelines.base.settings import Settings, cosmetic, section, setting
 from pipelines.training.settings import OptimiserSettings
 
 
@@ -13,7 +13,7 @@ class FinetuneSettings(Settings):
     taught: tuple[str, ...] = setting((), "Names taught besides, as `concat teach` takes them: 'tram; streetcar'.")
     iterations: int = setting(36875, "Optimisation steps.", ge=1)
     batch_images: int = setting(16, "Images a step (images).", ge=1)
-    optimiser: OptimiserSettings = OptimiserSettings(learning_rate=1e-5, schedule="constant", clip_norm=0.0)
+    optimiser: OptimiserSettings = section(OptimiserSettings, learning_rate=1e-5, schedule="constant", clip_norm=0.0)
     pseudo_unseen: int = setting(150, "U, pseudo unseen queries a step (supplement table 5).", ge=1)
     pseudo_seen: int = setting(0, "Pseudo seen queries a step (supplement table 4).", ge=0)
     pseudo_weight: float = setting(1.0, "Weight of the pseudo term.", ge=0)

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from pipelines.base.settings import Settings, cosmetic, setting
+from pipelines.base.settings import Settings, cosmetic, section, setting
 from pipelines.base.terms import Task
 from pipelines.clip.settings import ClipSettings
 from pipelines.data.sets.settings import DataSettings
@@ -27,14 +27,14 @@ class Recipe(Settings):
     name: str = cosmetic("custom", "Name of the recipe.")
     seed: int = setting(0, "Seed of everything random but the data.", ge=0)
     task: Task = setting("panoptic", "What is predicted and scored: panoptic, semantic or instance.")
-    data: DataSettings = DataSettings()
-    clip: ClipSettings = ClipSettings()
-    con: ConSettings = ConSettings()
-    dump: DumpSettings = DumpSettings()
-    cat: CatSettings = CatSettings()
-    finetune: FinetuneSettings = FinetuneSettings()
-    eval: EvalSettings = EvalSettings()
-    runtime: RuntimeSettings = RuntimeSettings()
+    data: DataSettings = section(DataSettings)
+    clip: ClipSettings = section(ClipSettings)
+    con: ConSettings = section(ConSettings)
+    dump: DumpSettings = section(DumpSettings)
+    cat: CatSettings = section(CatSettings)
+    finetune: FinetuneSettings = section(FinetuneSettings)
+    eval: EvalSettings = section(EvalSettings)
+    runtime: RuntimeSettings = section(RuntimeSettings)
 
     @model_validator(mode="before")
     @classmethod

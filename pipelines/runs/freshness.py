@@ -28,17 +28,22 @@ class Status:
 def status(run: Run, chain: list[Stage]) -> list[Status]:
     """The state of every stage, by stating files and comparing manifests; nothing is hashed that did not change."""
     found: dict[str, Status] = {}
+    fingerprints: dict[Path, str] = {}
     for stage in chain:
         late = next((name for name in stage.reads if name in found and found[name].state != "fresh"), None)
-        own = state_of(run, stage, chain)
+        own = state_of(run, stage, chain, fingerprints)
         if own.state == "fresh" and late:
             own = Status(stage.name, "stale", f"{late} is {found[late].state}")
         found[stage.name] = own
     return list(found.values())
 
 
-def state_of(run: Run, stage: Stage, chain: list[Stage]) -> Status:
-    """The state of one stage by itself, whatever that of the stages it reads from."""
+def state_of(run: Run, stage: Stage, chain: list[Stage], fingerprints: dict[Path, str] | None = None) -> Status:
+    """The state of one stage by itself, whatever that of the stages it reads from.
+
+    Args:
+        fingerprints: of folders that were listed already, to which those listed now are added.
+    """
     path = run.manifest_path(stage)
     if not path.exists():
         partial = run.partial_folder(stage).exists()
@@ -47,7 +52,7 @@ def state_of(run: Run, stage: Stage, chain: list[Stage]) -> Status:
         manifest = read_manifest(path)
     except ConcatError as error:
         return Status(stage.name, "stale", error.message)
-    why = _what_changed(run, stage, chain, manifest)
+    why = _what_changed(run, stage, chain, manifest, {} if fingerprints is None else fingerprints)
     return Status(stage.name, "stale" if why else "fresh", why)
 
 
@@ -83,7 +88,9 @@ def output_path(run: Run, stage: Stage, name: str) -> Path:
     return run.folder / manifest.outputs[name].path
 
 
-def _what_changed(run: Run, stage: Stage, chain: list[Stage], manifest: RunManifest) -> str:
+def _what_changed(
+    run: Run, stage: Stage, chain: list[Stage], manifest: RunManifest, fingerprints: dict[Path, str]
+) -> str:
     if manifest.code_version != stage.version:
         return f"code version {manifest.code_version} → {stage.version}"
     if manifest.seed != run.recipe.seed:
@@ -98,12 +105,14 @@ def _what_changed(run: Run, stage: Stage, chain: list[Stage], manifest: RunManif
         touched = file.is_file() and file.stat().st_mtime_ns != record.mtime_ns  # as in a copy of the run
         if size_in_bytes(file) != record.bytes or (touched and sha256(file) != record.sha256):
             return f"output {name} was changed"
-    return _changed_input(run, stage, chain, manifest.inputs)
+    return _changed_input(run, stage, chain, manifest.inputs, fingerprints)
 
 
-def _changed_input(run: Run, stage: Stage, chain: list[Stage], recorded: dict[str, FileRecord]) -> str:
+def _changed_input(
+    run: Run, stage: Stage, chain: list[Stage], recorded: dict[str, FileRecord], fingerprints: dict[Path, str]
+) -> str:
     try:
-        now = inputs_of(run, stage, chain, known=recorded)
+        now = inputs_of(run, stage, chain, known=recorded, fingerprints=fingerprints)
     except ConcatError as error:
         return f"{error.message.rstrip('.')}: {error.file}"
     for name in sorted(set(now) | set(recorded)):
@@ -124,8 +133,14 @@ def _first_difference(old: Any, new: Any, key: str = "") -> str:
     return "" if old == new else f"{key}: {json.dumps(old)} → {json.dumps(new)}"
 
 
-def inputs_of(run: Run, stage: Stage, chain: list[Stage], known: Mapping[str, FileRecord]) -> dict[str, FileRecord]:
-    """Records of all inputs; a source whose size and time match its `known` record is not hashed again."""
+def inputs_of(
+    run: Run, stage: Stage, chain: list[Stage], known: Mapping[str, FileRecord], fingerprints: dict[Path, str]
+) -> dict[str, FileRecord]:
+    """Records of all inputs; a source whose size and time match its `known` record is not hashed again.
+
+    Args:
+        fingerprints: as in `state_of`.
+    """
     records: dict[str, FileRecord] = {}
     for producer in chain:
         names = stage.reads.get(producer.name, ())
@@ -136,18 +151,20 @@ def inputs_of(run: Run, stage: Stage, chain: list[Stage], known: Mapping[str, Fi
             if name in outputs:
                 records[name] = outputs[name].model_copy(update={"producer": producer.name})
     for name, path in stage.sources(run).items():
-        records[name] = _source_record(path, known.get(name))
+        records[name] = _source_record(path, known.get(name), fingerprints)
     return records
 
 
-def _source_record(path: Path, known: FileRecord | None) -> FileRecord:
+def _source_record(path: Path, known: FileRecord | None, fingerprints: dict[Path, str]) -> FileRecord:
     path = on_disk(path)
     if not path.exists():
         raise ConcatError(
             "Input not found.", file=path, mend="Check the path, or run split-coco again with the right one."
         )
     if path.is_dir() or path.suffix == ".zip":  # too large to be hashed; a zip's directory holds checksums
-        return FileRecord(path=str(path.resolve()), sha256=open_files(path).fingerprint(), bytes=0)
+        if path not in fingerprints:
+            fingerprints[path] = open_files(path).fingerprint()
+        return FileRecord(path=str(path.resolve()), sha256=fingerprints[path], bytes=0)
     stat = path.stat()
     record = FileRecord(path=str(path.resolve()), sha256="", bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
     same = known is not None and (known.bytes, known.mtime_ns) == (record.bytes, record.mtime_ns)

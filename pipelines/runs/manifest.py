@@ -1,9 +1,7 @@
 """The manifest of a stage: what it read, how it was set, what it wrote, what came out."""
 
-import subprocess
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +104,8 @@ def read_manifest(path: Path) -> RunManifest:
 @cache
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that results depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
     versions = {"python": sys.version.split()[0]}
     for name in ("concat-zeroshot", *PACKAGES):
         try:
@@ -118,6 +118,8 @@ def package_versions() -> dict[str, str]:
 @cache
 def git_commit() -> str | None:
     """The commit of the source tree this code runs from, with `-dirty` if it was changed; None outside a checkout."""
+    import subprocess
+
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

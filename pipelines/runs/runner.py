@@ -53,7 +53,7 @@ def bring_up_to_date(run: Run, chain: list[Stage], target: str, *, force: bool =
 
 def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> None:
     started, clock = datetime.now(UTC), time.monotonic()
-    inputs = inputs_of(run, stage, chain, known={})
+    inputs = inputs_of(run, stage, chain, known={}, fingerprints={})
     made_from = plain(
         {
             "version": stage.version,

@@ -12,7 +12,7 @@ from pipelines.recipes.recipe import Recipe
 from pipelines.runs.run import Run, Stage
 from pipelines.segmentors.weights_file import weights_path
 from pipelines.stages.locations import SCENES, SCENES_VERSION, locations_of
-from pipelines.vocabularies.vocabulary import vocabulary_path
+from pipelines.vocabularies.shipped import vocabulary_path
 
 
 def _backbone(recipe: Recipe) -> dict[str, Path]:

@@ -24,7 +24,8 @@ from pipelines.stages.images import labelled_images
 from pipelines.stages.lists import write_validation_list
 from pipelines.stages.text import text_store
 from pipelines.training.devices import make_fabric
-from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary, open_seen, vocabulary_path
+from pipelines.vocabularies.shipped import vocabulary_path
+from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary, open_seen
 
 
 @dataclass(frozen=True)

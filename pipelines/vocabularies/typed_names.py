@@ -13,7 +13,8 @@ from typing import Final
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.vocabularies.colours import distinct_colour
-from pipelines.vocabularies.vocabulary import SHIPPED, Category, Vocabulary, clean_name, load_vocabulary
+from pipelines.vocabularies.shipped import shipped_vocabularies
+from pipelines.vocabularies.vocabulary import Category, Vocabulary, clean_name, load_vocabulary
 
 EXAMPLE: Final = 'Write for example "cow; cattle, e-scooter, road; street [stuff]".'
 _VOCABULARY_FILES: Final = (".toml", ".json")
@@ -135,6 +136,6 @@ def _shipped() -> tuple[dict[str, Category], ...]:
 
 def _shipped_names() -> Iterator[str]:
     """Names of the shipped vocabularies, in the order in which they are asked."""
-    others = sorted(path.stem for path in SHIPPED.glob("*.toml"))
+    others = shipped_vocabularies()
     yield from _FIRST_ASKED
     yield from (name for name in others if name not in _FIRST_ASKED)

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.base.files import write_json
 from pipelines.vocabularies.file import read_vocabulary_file, what_is_wrong
+from pipelines.vocabularies.shipped import shipped_vocabularies, vocabulary_path
 
-SHIPPED = Path(__file__).parent
 STAGES_THAT_MAY_OPEN_UNSEEN_NAMES = frozenset({"split-coco", "finetune", "eval"})
 
 Channel = Annotated[int, Field(strict=True, ge=0, le=255)]
@@ -149,12 +149,6 @@ def clean_name(name: str) -> str:
     return {"playingfield": "playing field"}.get(name, name.replace("-", " "))
 
 
-def vocabulary_path(name_or_path: str) -> Path:
-    """The file of a shipped vocabulary, or one's own."""
-    path = Path(name_or_path)
-    return path if path.suffix else SHIPPED / f"{name_or_path}.toml"
-
-
 def load_vocabulary(name_or_path: str) -> Vocabulary:
     """A shipped vocabulary by name (`coco_panoptic`, `voc20`, …) or one's own TOML or JSON file.
 
@@ -173,7 +167,7 @@ def _read(path: Path) -> Vocabulary:
     try:
         values = read_vocabulary_file(path)
     except OSError:
-        shipped = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.toml")))
+        shipped = ", ".join(shipped_vocabularies())
         raise ConcatError("Vocabulary not found.", file=path, mend=f"Shipped ones: {shipped}.") from None
     try:
         return Vocabulary.model_validate(values)

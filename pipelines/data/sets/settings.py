@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pipelines.base.settings import Settings, name_or_path, path, setting
+from pipelines.base.settings import Settings, name_or_path, path, section, setting
 from pipelines.base.terms import Protocol
 
 
@@ -39,7 +39,7 @@ class DataSettings(Settings):
     protocol: Protocol = setting(
         "zps", "zps drops training images with unseen pixels; zss keeps them and ignores those pixels."
     )
-    micrococo: MicrococoSettings = MicrococoSettings()
+    micrococo: MicrococoSettings = section(MicrococoSettings)
 
     @property
     def names_validation_set(self) -> bool:

@@ -1,6 +1,7 @@
 """Parts by their kind: from the table, from a file, from an installed package; what each says of a mistake."""
 
 import shutil
+from importlib import metadata
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def test_a_relative_file_is_made_absolute_where_it_was_typed(tmp_path: Path, mon
 def test_an_installed_package_offers_one_by_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(TOY.parent))
     offered = EntryPoints([EntryPoint("toy", "toy_generator:TOY", "concat.generators")])
-    monkeypatch.setattr(parts, "entry_points", lambda group: offered.select(group=group))
+    monkeypatch.setattr(metadata, "entry_points", lambda group: offered.select(group=group))
     assert override(Recipe(), ("cat.generator.kind=toy",)).cat.generator.model_dump() == {"kind": "toy", "noise": 0.5}
     with pytest.raises(ConcatError, match="no segmentor 'toy'"):
         override(Recipe(), ("con.segmentor.kind=toy",))

@@ -14,7 +14,8 @@ from pipelines.base.errors import ConcatError
 from pipelines.micrococo.dataset import MICROCOCO_CATEGORIES, SPLITS, make_micrococo, vocabulary_toml
 from pipelines.micrococo.render import MIN_SEGMENT_AREA, STREAMS, VOID, render_scene, scene_rng
 from pipelines.micrococo.world import SEEN_CATEGORIES, SHAPES, STUFF_COLOURS, TEXTURES, THING_COLOURS
-from pipelines.vocabularies.vocabulary import SHIPPED, load_vocabulary
+from pipelines.vocabularies.shipped import SHIPPED
+from pipelines.vocabularies.vocabulary import load_vocabulary
 
 COUNTS = {"train": 200, "val": 12, "tune": 8}
 

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.vocabularies.shipped import SHIPPED
 from pipelines.vocabularies.typed_names import parse_names, vocabulary_of
-from pipelines.vocabularies.vocabulary import SHIPPED, Category, Vocabulary, load_vocabulary
+from pipelines.vocabularies.vocabulary import Category, Vocabulary, load_vocabulary
 
 
 def test_commas_separate_categories_and_semicolons_synonyms() -> None:

@@ -11,8 +11,8 @@ from PIL import Image
 from shared_data import shared_data
 
 from pipelines.base.errors import ConcatError, ProtocolError
+from pipelines.vocabularies.shipped import SHIPPED
 from pipelines.vocabularies.vocabulary import (
-    SHIPPED,
     Category,
     Vocabulary,
     clean_name,
