@@ -1,9 +1,11 @@
 """The command `concat`, in a process of its own or in this one, and finished runs to try it on."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from concat_cli.app import app
+from pipelines.runs.manifest import RunManifest, write_manifest
 
 CONCAT = str(Path(sys.executable).with_name("concat"))
 Shown = subprocess.CompletedProcess[str]
@@ -51,6 +54,12 @@ def refused(shown: Shown, *phrases: str) -> None:
     assert [line.split("  ")[0] for line in lines[1:]] in (["File", "Mend"], ["File"], ["Mend"]), shown.stderr
     for phrase in phrases:
         assert phrase in shown.stderr, shown.stderr
+
+
+def forge(manifest: Path, change: Callable[[str], str]) -> None:
+    """Changes a manifest's text and signs it anew, as someone would who means to."""
+    content = json.loads(change(manifest.read_text()))
+    write_manifest(manifest, RunManifest.model_validate(content | {"digest": ""}))
 
 
 @dataclass(frozen=True)

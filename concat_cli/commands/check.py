@@ -15,31 +15,39 @@ COLOURS = {"fresh": "green", "stale": "yellow", "missing": "dim"}
 @guarded
 def status(run: RunArgument, json_output: Json = False, cache: Cache = None, debug: Debug = False) -> None:
     """Show which stages are fresh, stale (and which input or setting changed) or missing."""
+    from pipelines.recipes.load import recipe_is_as_written
     from pipelines.runs.freshness import status as states
+    from pipelines.runs.run import RECIPE
     from pipelines.stages.chain import chain
 
     opened = open_run(run, cache=cache)
     found = states(opened, chain(opened.recipe))
+    edited = recipe_is_as_written(opened.folder / RECIPE) is False
     if json_output:
-        typer.echo(json.dumps({"run": str(run), "stages": [vars(state) for state in found]}, indent=1))
+        stages = [vars(state) for state in found]
+        typer.echo(json.dumps({"run": str(run), "recipe_edited": edited, "stages": stages}, indent=1))
         return
     rows = [[state.name, f"[{COLOURS[state.state]}]{state.state}[/]", state.why] for state in found]
     table(f"{run}  ({opened.recipe.name})", ["stage", "state", "why"], rows, texts=3)
+    if edited:
+        opened.reporter.say(f"{RECIPE} was edited since a command last wrote it; the table tells what that makes stale")
 
 
 @guarded
 def verify(run: RunArgument, cache: Cache = None, debug: Debug = False) -> None:
-    """Hash every output of a run again and name those that changed."""
-    from pipelines.runs.freshness import verify as check
+    """Hash everything in a run again, and name what was changed, removed or added since it was written."""
+    from pipelines.runs.verify import verify as check
     from pipelines.stages.chain import chain
 
     opened = open_run(run, cache=cache)
     stages = chain(opened.recipe)
     finished = [stage for stage in stages if (run / stage.folder / "manifest.json").exists()]
-    wrong = check(opened, stages)
-    if not wrong:
-        out.print(f"Every output of {len(finished)} finished stages is what its manifest says.")
+    verdict = check(opened, stages)
+    if verdict.unsigned:
+        opened.reporter.say(f"without a digest of its own, as version 0.1 wrote it: {', '.join(verdict.unsigned)}")
+    if not verdict.wrong:
+        out.print(f"Every file of {len(finished)} finished stages is what its manifest says.")
         return
-    for line in wrong:
+    for line in verdict.wrong:
         err.print(line, style="red", soft_wrap=True)
     raise typer.Exit(2)

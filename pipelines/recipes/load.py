@@ -1,5 +1,6 @@
 """Recipes from shipped or one's own TOML files, changed by `key=value`, and written resolved."""
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pipelines.recipes.earlier import as_now
 from pipelines.recipes.recipe import Recipe
 
 SHIPPED = Path(__file__).parent
+_SIGNED = "# Written by concat; SHA-256 of what follows: "
 _SEE_HELP = "The --help of each stage lists its settings."
 
 Values = dict[str, Any]
@@ -44,9 +46,25 @@ def override(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Writes the resolved recipe as TOML, unless the file says the same already."""
-    if not path.exists() or load_recipe(str(path)) != recipe:
-        write_text(path, tomli_w.dumps(recipe.model_dump(mode="json")))
+    """Writes the resolved recipe as TOML under its digest, unless the file says the same already and is as written."""
+    if not path.exists() or load_recipe(str(path)) != recipe or recipe_is_as_written(path) is False:
+        text = tomli_w.dumps(recipe.model_dump(mode="json"))
+        write_text(path, f"{_SIGNED}{_digest_of(text)}\n{text}")
+
+
+def recipe_is_as_written(path: Path) -> bool | None:
+    """Whether the digest in the first line is that of the rest; None: there is none, as version 0.1 wrote none.
+
+    One's own editor is a way to change a recipe, too: it is no fault, and the next command signs what it finds.
+    """
+    first, _, rest = path.read_bytes().partition(b"\n")
+    if not first.startswith(b"#"):
+        return None
+    return first.decode(errors="replace") == _SIGNED + hashlib.sha256(rest).hexdigest()
+
+
+def _digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _read(path: Path) -> Values:

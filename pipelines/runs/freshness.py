@@ -56,26 +56,6 @@ def state_of(run: Run, stage: Stage, chain: list[Stage], fingerprints: dict[Path
     return Status(stage.name, "stale" if why else "fresh", why)
 
 
-def verify(run: Run, chain: list[Stage]) -> list[str]:
-    """Hashes every output again.
-
-    Returns:
-        one line for each file that is missing or differs from its manifest.
-    """
-    wrong: list[str] = []
-    for stage in chain:
-        path = run.manifest_path(stage)
-        if not path.exists():
-            continue
-        for name, record in read_manifest(path).outputs.items():
-            file = run.folder / record.path
-            if not file.exists():
-                wrong.append(f"{stage.name}: {name} is missing ({file})")
-            elif sha256(file) != record.sha256:
-                wrong.append(f"{stage.name}: {name} was changed ({file})")
-    return wrong
-
-
 def output_path(run: Run, stage: Stage, name: str) -> Path:
     """The path of a finished stage's output.
 

@@ -1,5 +1,6 @@
 """The manifest of a stage: what it read, how it was set, what it wrote, what came out."""
 
+import hashlib
 import sys
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipelines.base.errors import CorruptFileError
 from pipelines.base.files import read_json, write_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)  # the first had neither digest nor logs
+MANIFEST = "manifest.json"
+_UNSIGNED = '"digest": ""'
 PACKAGES = (
     "torch",
     "torchvision",
@@ -53,6 +57,7 @@ class RunManifest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     schema_version: int = SCHEMA_VERSION
+    digest: str = Field(default="", description="SHA-256 of this file without it")
     stage: str
     code_version: int = Field(description="raised when the results of a stage change")
     recipe: str
@@ -61,6 +66,7 @@ class RunManifest(BaseModel):
     protocol: Protocol
     inputs: dict[str, FileRecord]
     outputs: dict[str, FileRecord]
+    logs: dict[str, FileRecord] = Field(default_factory=dict, description="to be read by people; no stage depends on")
     notes: dict[str, Any] = Field(default_factory=dict, description="origins of weights, counts, choices made")
     metrics: dict[str, Any] = Field(default_factory=dict)
     device: str
@@ -78,10 +84,10 @@ class RunManifest(BaseModel):
 
 
 def write_manifest(path: Path, manifest: RunManifest) -> None:
-    """Writes a manifest atomically, after checking that it reads back as itself."""
-    text = manifest.model_dump_json(indent=1)
+    """Writes a manifest with its digest atomically, after checking that it reads back as itself."""
+    text = manifest.model_copy(update={"digest": ""}).model_dump_json(indent=1) + "\n"
     RunManifest.model_validate_json(text)
-    write_text(path, text + "\n")
+    write_text(path, text.replace(_UNSIGNED, f'"digest": "{_digest_of(text)}"', 1))
 
 
 def read_manifest(path: Path) -> RunManifest:
@@ -89,16 +95,25 @@ def read_manifest(path: Path) -> RunManifest:
 
     Raises:
         ConcatError: it is missing.
-        CorruptFileError: it is damaged or of another schema version.
+        CorruptFileError: it is damaged, not what its digest says, or of another schema version.
     """
     mend = "Run the stage again with --force."
     value = read_json(path, mend=mend)
-    if not isinstance(value, dict) or value.get("schema_version") != SCHEMA_VERSION:
+    if not isinstance(value, dict) or value.get("schema_version") not in READABLE:
         raise CorruptFileError(f"Not a manifest of schema version {SCHEMA_VERSION}.", file=path, mend=mend)
     try:
-        return RunManifest.model_validate(value)
+        manifest = RunManifest.model_validate(value)
     except ValidationError as error:
         raise CorruptFileError(f"Not a manifest: {error.errors()[0]['msg']}.", file=path, mend=mend) from None
+    if manifest.schema_version > 1 or manifest.digest:
+        text = path.read_bytes().replace(f'"digest": "{manifest.digest}"'.encode(), _UNSIGNED.encode(), 1)
+        if _digest_of(text) != manifest.digest:
+            raise CorruptFileError("The manifest was changed since it was written.", file=path, mend=mend)
+    return manifest
+
+
+def _digest_of(unsigned: str | bytes) -> str:
+    return hashlib.sha256(unsigned.encode() if isinstance(unsigned, str) else unsigned).hexdigest()
 
 
 @cache

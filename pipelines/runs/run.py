@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pipelines.base.errors import ProtocolError
 from pipelines.base.progress import Reporter
 from pipelines.recipes.recipe import Recipe
+
+RECIPE: Final = "recipe.toml"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pipelines.base.parallel import usable_cores
 from pipelines.recipes.load import write_recipe
 from pipelines.runs.freshness import inputs_of, plain, state_of
 from pipelines.runs.manifest import FileRecord, Protocol, RunManifest, git_commit, package_versions, write_manifest
-from pipelines.runs.run import Run, Stage, StageContext
+from pipelines.runs.run import RECIPE, Run, Stage, StageContext
 
 _SCRATCH = ("key.json", "checkpoint.pt")  # in a folder that is being written; no outputs
 _LOGS = ("metrics.jsonl", "tensorboard")  # to be read by people; no stage depends on them
@@ -35,7 +35,7 @@ def bring_up_to_date(run: Run, chain: list[Stage], target: str, *, force: bool =
     wanted = _ancestors(chain, target)
     ran: list[str] = []
     with _locked(run):
-        write_recipe(run.folder / "recipe.toml", run.recipe)
+        write_recipe(run.folder / RECIPE, run.recipe)
         for stage in chain:
             if stage.name not in wanted:
                 continue
@@ -97,7 +97,8 @@ def _manifest(
             images_dropped=run.recipe.data.protocol == "zps",
         ),
         inputs=inputs,
-        outputs=_outputs(run, stage, context),
+        outputs=_outputs(stage, context),
+        logs={name: _record(stage, context.out / name) for name in _LOGS if (context.out / name).exists()},
         notes=plain(context.notes),
         metrics=plain(context.metrics),
         device=context.device,
@@ -158,13 +159,17 @@ def _open_partial(run: Run, stage: Stage, made_from: dict[str, Any]) -> Path:
     return partial
 
 
-def _outputs(run: Run, stage: Stage, context: StageContext) -> dict[str, FileRecord]:
-    final = run.folder / stage.folder
+def _outputs(stage: Stage, context: StageContext) -> dict[str, FileRecord]:
     records = {name: _output_record(path, str(path.resolve())) for name, path in context.cached.items()}
     for path in sorted(context.out.iterdir()):
         if path.name not in (*_SCRATCH, *_LOGS, "manifest.json") and not path.name.startswith("."):
-            records[path.name] = _output_record(path, (final / path.name).relative_to(run.folder).as_posix())
+            records[path.name] = _record(stage, path)
     return records
+
+
+def _record(stage: Stage, path: Path) -> FileRecord:
+    """The record of what lies in the folder that will be the stage's."""
+    return _output_record(path, f"{stage.folder}/{path.name}")
 
 
 def _output_record(path: Path, recorded_path: str) -> FileRecord:

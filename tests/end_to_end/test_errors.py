@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from concat_command import CONCAT, FinishedRun, concat_here, environment, refused, run_concat
+from concat_command import CONCAT, FinishedRun, concat_here, environment, forge, refused, run_concat
 
 from pipelines.base.files import listing_hash
 from pipelines.data.formats.panoptic_png import read_panoptic_png, write_panoptic_png
@@ -172,7 +172,7 @@ def _with_own_cache(smoke: FinishedRun, tmp_path: Path, *without: str) -> tuple[
     """Copies of the run and of its cache that know of one another."""
     run, cache = smoke.copy(tmp_path, *without), Path(shutil.copytree(smoke.cache, tmp_path / "cache"))
     for path in run.glob("*/manifest.json"):
-        path.write_text(path.read_text().replace(f"{smoke.cache.resolve()}/", f"{cache}/"))
+        forge(path, lambda text: text.replace(f"{smoke.cache.resolve()}/", f"{cache}/"))
     return run, cache
 
 

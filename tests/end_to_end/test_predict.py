@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from concat_command import FinishedRun
+from concat_command import FinishedRun, forge
 
 from pipelines import Segmenter
 from pipelines.base.errors import ConcatError
@@ -54,8 +54,7 @@ def test_an_exported_run_predicts_the_same_bits(smoke: FinishedRun, tmp_path: Pa
 def test_a_moved_run_finds_its_embeddings_in_the_cache_or_makes_them_anew(smoke: FinishedRun, tmp_path: Path) -> None:
     run = smoke.copy(tmp_path)
     for stage in ("precompute", "finetune"):
-        path = run / stage / "manifest.json"
-        path.write_text(path.read_text().replace(str(smoke.cache), str(tmp_path / "gone")))
+        forge(run / stage / "manifest.json", lambda text: text.replace(str(smoke.cache), str(tmp_path / "gone")))
     expected = Segmenter.load(smoke.folder).embeddings(Segmenter.load(smoke.folder).vocabulary)
     anew, found = Segmenter.load(run), Segmenter.load(run, cache=smoke.cache)
     assert (len(anew.model.rows), len(found.model.rows)) == (0, 36)
@@ -86,7 +85,7 @@ def test_an_extractor_trained_anew_after_finetuning_is_refused(smoke: FinishedRu
     run = smoke.copy(tmp_path)
     path = run / "con/manifest.json"
     sha256 = read_manifest(path).outputs["model.safetensors"].sha256
-    path.write_text(path.read_text().replace(sha256, "0" * 64))
+    forge(path, lambda text: text.replace(sha256, "0" * 64))
     with pytest.raises(ConcatError, match="trained anew after finetuning"):
         Segmenter.load(run)
 

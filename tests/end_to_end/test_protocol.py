@@ -11,13 +11,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import pytest
 import torch
 import zarr
-from concat_command import FinishedRun, concat_here, environment, refused
+from concat_command import FinishedRun, concat_here, environment, forge, refused
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -28,7 +27,7 @@ from pipelines.clip.text import open_text, write_text
 from pipelines.data.formats.coco_panoptic import read_panoptic
 from pipelines.data.formats.panoptic_png import read_panoptic_png
 from pipelines.recipes.load import load_recipe, write_recipe
-from pipelines.runs.manifest import read_manifest
+from pipelines.runs.manifest import read_manifest, write_manifest
 from pipelines.runs.run import Run, Stage, StageContext
 from pipelines.segmentors.weights_file import MICRO_BACKBONE
 from pipelines.stages.chain import DUMP_QUERIES, EVAL, FINETUNE, PRECOMPUTE, TRAIN_CAT, TRAIN_CON
@@ -87,11 +86,11 @@ def _watch_blind_stages(finished: FinishedRun, root: Path) -> Watched:
 
 def _take_away(split: Path, names: tuple[str, ...]) -> None:
     """Deletes outputs, and from the manifest that they ever were there."""
-    manifest = json.loads((split / "manifest.json").read_text())
+    manifest = read_manifest(split / "manifest.json")
     for name in names:
         (split / name).unlink()
-        del manifest["outputs"][name]
-    (split / "manifest.json").write_text(json.dumps(manifest))
+        del manifest.outputs[name]
+    write_manifest(split / "manifest.json", manifest)
 
 
 def _watch(run: Path, cache: Path, *stages: str) -> dict[str, list[Path]]:
@@ -225,10 +224,10 @@ def _plant_label(dump: Path) -> str:
 
 def _adjust_manifest(manifest: Path, name: str, path: Path) -> None:
     """Makes a manifest agree with a changed output, as someone would who means to leak."""
-    content = json.loads(manifest.read_text())
-    record: dict[str, Any] = content["outputs"][name]
-    record |= {"sha256": sha256(path), "bytes": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}
-    manifest.write_text(json.dumps(content))
+    content, stat = read_manifest(manifest), path.stat()
+    changed = {"sha256": sha256(path), "bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    content.outputs[name] = content.outputs[name].model_copy(update=changed)
+    write_manifest(manifest, content)
 
 
 LEAKS = [
@@ -295,7 +294,7 @@ def test_a_store_that_was_given_an_unseen_name_ends_the_command_that_meets_it(
 ) -> None:
     run, cache = smoke.copy(tmp_path, "con"), Path(shutil.copytree(smoke.cache, tmp_path / "cache"))
     manifest = run / "precompute/manifest.json"
-    manifest.write_text(manifest.read_text().replace(f"{smoke.cache.resolve()}/", f"{cache}/"))
+    forge(manifest, lambda text: text.replace(f"{smoke.cache.resolve()}/", f"{cache}/"))
     said = _plant_name(Path(read_manifest(manifest).outputs["text_seen"].path))
     refused(concat_here("train-con", "--run", run, cache=cache), said, "none of the names precompute may read")
 

@@ -10,10 +10,11 @@ from pipelines.base.errors import ConcatError, ProtocolError
 from pipelines.base.progress import SilentReporter
 from pipelines.recipes.load import override
 from pipelines.recipes.recipe import Recipe
-from pipelines.runs.freshness import status, verify
+from pipelines.runs.freshness import status
 from pipelines.runs.manifest import read_manifest
 from pipelines.runs.run import Run, Stage, StageContext
 from pipelines.runs.runner import bring_up_to_date
+from pipelines.runs.verify import Verdict, verify
 
 
 def _first(context: StageContext) -> None:
@@ -116,13 +117,13 @@ def test_verify_finds_a_changed_byte_that_status_cannot_see(tmp_path: Path, chai
 
     run = _run(tmp_path)
     bring_up_to_date(run, chain, "precompute")
-    assert verify(run, chain) == []
+    assert verify(run, chain) == Verdict()
     path = run.folder / "split/number.txt"
     stat = path.stat()
     path.write_text("940350")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert _states(run, chain)[0][0] == "fresh"
-    assert verify(run, chain) == [f"split-coco: number.txt was changed ({path})"]
+    assert verify(run, chain).wrong == [f"split-coco: number.txt was changed ({path})"]
 
 
 def test_an_undeclared_input_cannot_be_opened(tmp_path: Path, chain: list[Stage]) -> None:
