@@ -44,6 +44,8 @@ def show_score(scores: Scores, *, per_category: bool = False) -> None:
     rows = [[name, *_shown(figures, columns)] for name, figures in scores.groups.items()]
     table(title, ["group", *columns.values()], rows)
     out.print(f"[dim]{escape(_note(scores, per_category))}[/]", soft_wrap=True)
+    for remark in scores.remarks:
+        out.print(f"[yellow]{escape(remark)}.[/]", soft_wrap=True)
     if scores.missing:
         some = ", ".join(scores.missing[:3]) + (", …" if len(scores.missing) > 3 else "")
         out.print(

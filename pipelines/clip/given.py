@@ -88,7 +88,7 @@ def _read_rows(path: Path) -> Tensor:
 def _read_names(path: Path) -> list[str]:
     mend = "Set clip.text_names to the names of the given rows (.txt, .json or .toml)."
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix not in (".json", ".toml"):
             names = [line.strip() for line in text.splitlines() if line.strip()]
         else:

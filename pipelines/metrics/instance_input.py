@@ -57,6 +57,33 @@ def checked_images(truth: Mapping[str, Any], category_ids: Collection[int]) -> I
     return Images(sizes, {*(int(c) for c in listed if is_integer(c)), *category_ids})
 
 
+def without_empty(truth: Mapping[str, Any], category_ids: Collection[int]) -> tuple[dict[str, Any], list[Entry]]:
+    """A COCO instances json without the instances that have no pixel, which are no objects; and these.
+
+    Exporters write them as no polygon at all, or as polygons of two points.
+
+    Raises:
+        ConcatError: as `checked_truth`.
+    """
+    images = checked_images(truth, category_ids)
+    kept: list[Mapping[str, Any]] = []
+    empty: list[Mapping[str, Any]] = []
+    for number, annotation in enumerate(_entries(truth, "annotations")):
+        try:
+            (empty if _is_empty(annotation, images) else kept).append(annotation)
+        except _WrongError as error:
+            raise _error(f"Instance {annotation.get('id', number)} of the ground truth", annotation, error) from None
+    return {**truth, "annotations": kept}, [dict(annotation) for annotation in empty]
+
+
+def _is_empty(annotation: Mapping[str, Any], images: Images) -> bool:
+    size, segmentation = _size(annotation, images), annotation.get("segmentation")
+    try:
+        return segmentation is not None and not coco_mask.area(truth_rle(segmentation, size))
+    except DamagedMaskError as error:
+        raise _WrongError(f"has a damaged mask: it {error}") from None
+
+
 def checked_truth(truth: Mapping[str, Any], images: Images, kind: Kind) -> list[Entry]:
     """The instances of a COCO instances json for pycocotools, numbered from 1.
 

@@ -22,11 +22,11 @@ _QUALITIES: Final = ("pq", "sq", "rq")
 
 
 class TruthSegment(NamedTuple):
-    """A segment of the ground truth; `area` in px as its json states it."""
+    """A segment of the ground truth; `area` in px as its json states it, None: as counted in the id map."""
 
     id: int
     category_id: int
-    area: int
+    area: int | None
     iscrowd: bool = False
 
 
@@ -109,15 +109,16 @@ def score_image(
     Args:
         truth_ids: integer, H×W, 0 to 2²⁴−1; 0 is void. Its runs (`runs_of`) spare work where one truth judges several
             predictions.
-        truth_segments: the segments the truth's json lists.
+        truth_segments: the segments the truth's json lists. One with the id of void is counted as panopticapi counts
+            it, and so is a predicted one, unless it has no pixel: then it is none.
         predicted_ids: the same, or its runs.
         predicted_segments: one for each id in `predicted_ids` other than 0.
         categories: the category ids there are.
         image: name of the image, for messages.
 
     Raises:
-        ConcatError: id map and list of the prediction disagree, a category is unknown, an id stands twice or is that
-            of void, or the sizes differ.
+        ConcatError: id map and list of the prediction disagree, a category is unknown, an id stands twice, or the
+            sizes differ.
         WrongTruthError: the same is wrong with the truth's list, or a stated area cannot be that of its segment.
     """
     truths = _by_id(truth_segments, categories, f"The ground truth of image {image}", WrongTruthError)
@@ -126,7 +127,8 @@ def score_image(
         sizes = " and ".join(f"{ids.shape[1]}×{ids.shape[0]}" for ids in (truth_ids, predicted_ids))
         raise ConcatError(f"Truth and prediction of image {image} differ in size: {sizes} px.")
     overlaps = count_overlaps(_as_runs(truth_ids), _as_runs(predicted_ids))
-    areas = _predicted_areas(overlaps, predictions.keys(), image)
+    areas, truth_areas = _predicted_areas(overlaps, predictions.keys(), image), _truth_areas(overlaps, truths)
+    predictions = {identity: predictions[identity] for identity in predictions if identity in areas}  # void may lack
 
     score = ImageScore()
     matched_truths, matched_predictions = set(), set()
@@ -134,10 +136,11 @@ def score_image(
         truth, prediction = truths.get(truth_id), predictions.get(predicted_id)
         if truth is None or prediction is None or truth.iscrowd or truth.category_id != prediction.category_id:
             continue
-        union = areas[predicted_id] + truth.area - overlap - overlaps.get((VOID, predicted_id), 0)
-        if truth.area == 0 or union < overlap:
+        truth_area = truth_areas[truth_id]
+        union = areas[predicted_id] + truth_area - overlap - overlaps.get((VOID, predicted_id), 0)
+        if truth_area == 0 or (union < overlap and VOID not in truths):
             raise WrongTruthError(
-                f"The area of segment {truth_id} of image {image} is too small: {truth.area} px.",
+                f"The area of segment {truth_id} of image {image} is too small: {truth_area} px.",
                 mend="State the area of every segment of the ground truth, as counted in its PNG.",
             )
         if overlap / union > 0.5:
@@ -202,9 +205,8 @@ def _by_id(
     for segment in segments:
         if segment.category_id not in categories:
             raise error(f"{owner} has a segment of the unknown category {segment.category_id}.")
-        if segment.id == VOID or segment.id in by_id:
-            what = "lists a segment with the id of void, 0" if segment.id == VOID else f"lists {segment.id} twice"
-            raise error(f"{owner} {what}.")
+        if segment.id in by_id:
+            raise error(f"{owner} lists {segment.id} twice.")
         by_id[segment.id] = segment
     return by_id
 
@@ -213,12 +215,21 @@ def _as_runs(ids: IdMap | SegmentRuns) -> SegmentRuns:
     return ids if isinstance(ids, SegmentRuns) else runs_of(ids)
 
 
+def _truth_areas(overlaps: Overlaps, truths: Mapping[int, TruthSegment]) -> dict[int, int]:
+    """The stated areas, and the pixels of segments without one."""
+    areas = {identity: truth.area or 0 for identity, truth in truths.items()}
+    for (truth_id, _), overlap in overlaps.items():
+        if truth_id in truths and truths[truth_id].area is None:
+            areas[truth_id] += overlap
+    return areas
+
+
 def _predicted_areas(overlaps: Overlaps, listed: Collection[int], image: str) -> dict[int, int]:
     areas: dict[int, int] = {}
     for (_, predicted_id), overlap in overlaps.items():
-        if predicted_id != VOID:
+        if predicted_id != VOID or VOID in listed:
             areas[predicted_id] = areas.get(predicted_id, 0) + overlap
-    unlisted, unpainted = areas.keys() - set(listed), set(listed) - areas.keys()
+    unlisted, unpainted = areas.keys() - set(listed), set(listed) - areas.keys() - {VOID}
     if unlisted or unpainted:
         where = "in its PNG but not in its json" if unlisted else "in its json but not in its PNG"
         raise ConcatError(f"The prediction of image {image} has segment {min(unlisted or unpainted)} {where}.")

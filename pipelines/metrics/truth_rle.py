@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 from pycocotools import mask as coco_mask
 
 from pipelines.metrics.numbers import is_finite, is_integer
@@ -13,7 +14,7 @@ FARTHEST: Final = 10
 
 
 def truth_rle(segmentation: Any, size: tuple[int, int]) -> Rle:
-    """The compressed RLE of an instance's mask.
+    """The compressed RLE of an instance's mask; polygons of fewer than three corners have no pixel.
 
     Args:
         segmentation: what stands under "segmentation".
@@ -23,9 +24,12 @@ def truth_rle(segmentation: Any, size: tuple[int, int]) -> Rle:
         DamagedMaskError: it is none, or of another size.
     """
     if isinstance(segmentation, list):
-        if not segmentation or not all(_is_polygon(polygon, size) for polygon in segmentation):
-            raise DamagedMaskError("is no list of polygons x, y, x, y, … near its image with three corners or more")
-        return coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+        if not all(_is_polygon(polygon, size) for polygon in segmentation):
+            raise DamagedMaskError("is no list of polygons x, y, x, y, … near its image")
+        drawn = [polygon for polygon in segmentation if len(polygon) >= 6]  # pycocotools takes four numbers for a box
+        if not drawn:
+            return coco_mask.encode(np.zeros(size, np.uint8, order="F"))
+        return coco_mask.merge(coco_mask.frPyObjects(drawn, *size))
     counts = segmentation.get("counts") if isinstance(segmentation, Mapping) else None
     if isinstance(counts, list):
         if not all(is_integer(run) and run >= 0 for run in counts) or sum(counts) != size[0] * size[1]:
@@ -36,6 +40,6 @@ def truth_rle(segmentation: Any, size: tuple[int, int]) -> Rle:
 
 
 def _is_polygon(polygon: Any, size: tuple[int, int]) -> bool:
-    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+    if not isinstance(polygon, list) or len(polygon) % 2:
         return False
     return all(is_finite(value) and abs(value) <= FARTHEST * max(size) for value in polygon)

@@ -70,7 +70,7 @@ def _digest_of(text: str) -> str:
 def _read(path: Path) -> Values:
     """The values of a TOML file, laid over those of the shipped recipe it `extends`, if it does."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError:
         raise ConcatError(
             "Recipe not found.", file=path, mend=f"Shipped ones: {', '.join(shipped_recipes())}."

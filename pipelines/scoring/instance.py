@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.terms import Candidates
 from pipelines.data.files.archives import read_bytes
+from pipelines.data.files.plain_json import plain_entry
 from pipelines.metrics.instance_ap import InstanceFigures, evaluate_instances, summarise_instances
-from pipelines.metrics.instance_input import Kind, checked_images, checked_truth
+from pipelines.metrics.instance_input import Kind, checked_images, checked_truth, without_empty
+from pipelines.scoring.remarks import Remarks
 from pipelines.scoring.scores import Figures, Scores, candidates_of, state_scores
 from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
@@ -62,10 +64,11 @@ def score_instances(
     Raises:
         ConcatError: truth and predictions do not fit together, naming the image; a file is missing or damaged.
     """
-    content, results = _read_truth(truth), _read_results(predictions)
+    content, results = read_truth(truth), _read_results(predictions)
     vocabulary = vocabulary or _vocabulary_of(content, truth)
     scored = candidates_of(vocabulary, candidates)
-    content = _restricted(content, scored.ids, truth)
+    with _in_file(truth):
+        content, empty = without_empty(_restricted(content, scored.ids, truth), scored.ids)
     _refuse_seen(results, set(vocabulary.ids) - set(scored.ids), vocabulary, predictions)
     kinds: list[Kind] = ["segm", "bbox"] if not results or any("segmentation" in r for r in results) else ["bbox"]
     figures: dict[Kind, dict[int, InstanceFigures]] = {"segm": {}, "bbox": {}}
@@ -74,12 +77,29 @@ def score_instances(
             checked_truth(content, checked_images(content, scored.ids), kind)
         with _in_file(predictions):
             figures[kind] = evaluate_instances(content, results, scored.ids, kind)
-    return instance_scores(
+    scores = instance_scores(
         figures["segm"], figures["bbox"], vocabulary, images=len(content["images"]), candidates=candidates
     )
+    return scores.model_copy(update={"remarks": _remarks(empty)})
 
 
-def _read_truth(path: Path) -> Json:
+def _remarks(empty: Sequence[Json]) -> tuple[str, ...]:
+    remarks = Remarks()
+    for annotation in empty:
+        remarks.add(
+            "1 instance of the ground truth has no pixel and is no object",
+            "{n} instances of the ground truth have no pixel and are no objects",
+            f"id {annotation.get('id')} of image {annotation.get('image_id')}",
+        )
+    return remarks.sentences()
+
+
+def read_truth(path: Path) -> Json:
+    """A COCO instances json, its numbers spelt plainly.
+
+    Raises:
+        ConcatError: the file is missing or damaged, or lacks a list of the format.
+    """
     content = _read_json(path)
     for name in ("images", "annotations", "categories"):
         entries = content.get(name) if isinstance(content, dict) else None
@@ -89,18 +109,27 @@ def _read_truth(path: Path) -> Json:
                 file=path,
                 mend="Give COCO's json of instances (instances_val2017.json).",
             )
-    return content
+        content[name] = [plain_entry(entry) for entry in entries]
+    if any("segments_info" in annotation for annotation in content["annotations"][:1]):
+        raise CorruptFileError(
+            "Not a COCO instances json: its annotations are panoptic ones.",
+            file=path,
+            mend="Give COCO's json of instances (instances_val2017.json), or --task panoptic.",
+        )
+    return dict(content)
 
 
 def _read_results(path: Path) -> list[Json]:
     results = _read_json(path)
+    if isinstance(results, dict) and isinstance(results.get("annotations"), list):
+        results = results["annotations"]  # as some tools wrap them
     if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
         raise CorruptFileError(
             "Not a COCO results json: it is no list of results.",
             file=path,
             mend="Give a list of results, each with image_id, category_id, score and segmentation or bbox.",
         )
-    return results
+    return [plain_entry(result) for result in results]
 
 
 def _read_json(path: Path) -> Any:

@@ -1,10 +1,12 @@
 """Panoptic quality of anyone's predictions in COCO's panoptic format: two jsons, each with its folder of PNGs."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from pydantic import ValidationError
 
 from pipelines.base.errors import ConcatError
@@ -28,6 +30,7 @@ from pipelines.metrics.panoptic_quality import (
 from pipelines.metrics.segment_runs import SegmentRuns
 from pipelines.scoring.images import over_images, refuse_missing
 from pipelines.scoring.panoptic_pairs import Pair, pair_images, read_predictions
+from pipelines.scoring.remarks import Remarks
 from pipelines.scoring.scores import Figures, Scores, candidates_of, state_scores
 from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
@@ -73,11 +76,15 @@ def score_panoptic(
     Raises:
         ConcatError: truth and predictions do not fit together, naming the image; a file is missing or damaged.
     """
-    content = read_panoptic(truth)
-    vocabulary = vocabulary or _vocabulary_of(truth)
+    content, remarks = read_panoptic(truth), Remarks()
+    kinds_known = vocabulary is not None
+    if vocabulary is None:
+        vocabulary, kinds_known = _vocabulary_of(truth)
     candidates_of(vocabulary, candidates)
     annotations = read_predictions(predictions, content)
     pairs = pair_images(content, annotations, vocabulary, candidates, truth, predictions)
+    for pair in pairs:
+        _remark(pair, vocabulary, remarks)
     missing = [pair.image for pair in pairs if pair.predicted_png is None]
     refuse_missing(missing, len(pairs), allow_missing, predictions)
     score = partial(
@@ -87,7 +94,38 @@ def score_panoptic(
         categories=frozenset(vocabulary.ids),
     )
     counts = total(over_images(score, pairs, workers=workers, reporter=reporter))
-    return panoptic_scores(counts, vocabulary, images=len(pairs), candidates=candidates, missing=missing)
+    scores = panoptic_scores(counts, vocabulary, images=len(pairs), candidates=candidates, missing=missing)
+    scores = scores.model_copy(update={"remarks": remarks.sentences()})
+    return scores if kinds_known else _without_kinds(scores)
+
+
+def _remark(pair: Pair, vocabulary: Vocabulary, remarks: Remarks) -> None:
+    """Remarks what panopticapi reads in a way of its own, and what is read here though it is odd."""
+    crowds = Counter(segment.category_id for segment in pair.truth if segment.iscrowd)
+    for category_id, count in crowds.items():
+        if count > 1:
+            name = vocabulary.names[vocabulary.ids.index(category_id)]
+            remarks.add(
+                "Of several crowds of one category in an image, only the last excuses predictions, as in panopticapi",
+                "Of several crowds of one category in {n} images, only the last excuses predictions, as in panopticapi",
+                f"{pair.image} ({count} of {name})",
+            )
+    if VOID in {*(segment.id for segment in pair.truth), *(segment.id for segment in pair.predicted)}:
+        remarks.add(
+            "A segment has the id 0, which is void, and counts as panopticapi counts it",
+            "Segments of {n} images have the id 0, which is void, and count as panopticapi counts them",
+            pair.image,
+        )
+
+
+def _without_kinds(scores: Scores) -> Scores:
+    """The scores of categories of which nobody said whether they are things or stuff."""
+    groups = dict(scores.groups)
+    for group in ("things", "stuff"):
+        if group in groups:
+            groups[group] = dict.fromkeys(groups[group], None)
+    said = "The json does not say which categories are things, so these are scored over all alone; --vocabulary can say"
+    return scores.model_copy(update={"groups": groups, "remarks": (*scores.remarks, said)})
 
 
 def _figures(counts: CategoryCounts) -> Figures:
@@ -113,13 +151,13 @@ def _read_png(files: Files, name: str) -> SegmentRuns:
     return decode_panoptic_runs(files.read(name, "Panoptic PNG"), files.path / name)
 
 
-def _vocabulary_of(truth: Path) -> Vocabulary:
-    """The categories of a truth json."""
+def _vocabulary_of(truth: Path) -> tuple[Vocabulary, bool]:
+    """The categories of a truth json, and whether it says of each if it is a thing."""
 
     class Entry(msgspec.Struct):
         id: int
         name: str
-        isthing: int
+        isthing: int | UnsetType = UNSET
 
     class Categories(msgspec.Struct):
         categories: list[Entry]
@@ -127,6 +165,6 @@ def _vocabulary_of(truth: Path) -> Vocabulary:
     entries = decode_json(truth, Categories, not_panoptic).categories
     try:
         categories = tuple(Category(id=e.id, name=e.name, isthing=bool(e.isthing)) for e in entries)
-        return Vocabulary(name=truth.stem, categories=categories)
+        return Vocabulary(name=truth.stem, categories=categories), all(e.isthing is not UNSET for e in entries)
     except ValidationError as error:
         raise not_panoptic(truth, f"its categories: {error.errors()[0]['msg']}") from None

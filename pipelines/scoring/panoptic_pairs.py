@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.terms import Candidates
@@ -80,7 +81,7 @@ def read_predictions(path: Path, truth: PanopticJson) -> dict[int, PredictedAnno
         if annotation.image_id in found:
             raise CorruptFileError(f"Image {name} is predicted twice.", file=path)
         for segment in annotation.segments_info:
-            if not VOID < segment.id <= MAX_ID:
+            if not VOID <= segment.id <= MAX_ID:
                 raise CorruptFileError(
                     f"The prediction of image {name} has segment {segment.id}, but ids lie within 1 and {MAX_ID}.",
                     file=path,
@@ -107,7 +108,10 @@ def pair_images(
     scored = set(candidates_of(vocabulary, candidates).ids)
     pairs = []
     for image, annotation in truth.pairs():
-        segments = [TruthSegment(s.id, s.category_id, s.area, bool(s.iscrowd)) for s in annotation.segments_info]
+        segments = [
+            TruthSegment(s.id, s.category_id, None if s.area is UNSET else s.area, bool(s.iscrowd))
+            for s in annotation.segments_info
+        ]
         prediction = predictions.get(image.id)
         predicted = [PredictedSegment(s.id, s.category_id) for s in prediction.segments_info] if prediction else []
         _check_categories("ground truth", image.file_name, segments, known, truth_path)

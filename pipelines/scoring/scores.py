@@ -41,6 +41,7 @@ class Scores(BaseModel):
         vocabulary: its name, or that of the json the categories were taken from.
         images: number of images scored, the missing ones among them.
         missing: names of images that had no prediction and were counted as empty.
+        remarks: what was read in a way that may surprise, a sentence each.
         groups: group → figure → percent (None where the group is empty); "n" counts the categories behind it.
         categories: every category that may be predicted, in the vocabulary's order.
     """
@@ -52,6 +53,7 @@ class Scores(BaseModel):
     vocabulary: str
     images: int = Field(ge=0)
     missing: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     groups: dict[str, Figures]
     categories: tuple[CategoryScore, ...]
 

@@ -12,8 +12,8 @@ from pipelines.base.errors import ConcatError
 from pipelines.base.progress import Reporter
 from pipelines.base.terms import Candidates
 from pipelines.data.files.archives import Files, open_files
-from pipelines.data.formats.label_map import decode_label_map
-from pipelines.data.formats.label_map_pairs import pair_label_maps
+from pipelines.data.formats.label_map import LARGEST, decode_label_map
+from pipelines.data.formats.label_map_pairs import PREDICTED, label_maps_by_stem, pair_label_maps
 from pipelines.metrics.semantic_iou import (
     IGNORED,
     NOTHING,
@@ -27,7 +27,7 @@ from pipelines.scoring.images import over_images, refuse_missing
 from pipelines.scoring.scores import Figures, Scores, candidates_of, state_scores
 from pipelines.vocabularies.vocabulary import Vocabulary
 
-VALUES: Final = 2**16  # a grey PNG has at most 16 bits
+VALUES: Final = LARGEST + 1
 _UNKNOWN: Final = -2
 _SEEN: Final = -3
 
@@ -85,7 +85,7 @@ def score_label_maps(
 
     Args:
         truth: folder or zip of PNGs.
-        predictions: folder or zip of PNGs.
+        predictions: folder or zip of PNGs or of arrays (.npy).
         vocabulary: its ids are the pixel values.
         ignored: values that are no category: pixels that do not count in the truth, no prediction in a prediction;
             None: `default_ignored`.
@@ -140,8 +140,7 @@ def _tables(vocabulary: Vocabulary, ignored: Collection[int], candidates: Candid
 
 def _pairs(truth: Files, predictions: Files, listed: Path | None) -> list[MapPair]:
     """Every label map of the truth, or every listed one, with the prediction of the same name."""
-    predicted = {_stem(name): name for name in _label_maps(predictions)}
-    everything = {_stem(name) for name in _label_maps(truth)}
+    predicted, everything = label_maps_by_stem(predictions, PREDICTED), label_maps_by_stem(truth)
     for stem, name in predicted.items():
         if stem not in everything:
             raise ConcatError(
@@ -149,11 +148,8 @@ def _pairs(truth: Files, predictions: Files, listed: Path | None) -> list[MapPai
                 file=predictions.path,
                 mend="Give the ground truth of the same images.",
             )
-    return [MapPair(name, predicted.get(_stem(name))) for name in _label_maps(truth, listed)]
-
-
-def _label_maps(files: Files, listed: Path | None = None) -> list[str]:
-    return [name for name, _ in pair_label_maps(files, files, listed).names]
+    names = [name for name, _ in pair_label_maps(truth, truth, listed).names]
+    return [MapPair(name, predicted.get(_stem(name))) for name in names]
 
 
 def _stem(name: str) -> str:

@@ -141,7 +141,7 @@ PANOPTIC: dict[str, tuple[Callable[[Paths], object], list[str]]] = {
     "unknown category": (_segment(category_id=99), ["image 0002.jpg has a segment of the unknown category 99"]),
     "id listed twice": (_segment(id=8), ["image 0002.jpg lists 8 twice"]),
     "id beyond 24 bits": (_segment(id=2**24), ["image 0002.jpg has segment 16777216", "16777215"]),
-    "id of void": (_segment(id=0), ["image 0002.jpg has segment 0"]),
+    "id of void for a painted one": (_segment(id=0), ["image 0002.jpg has segment 7 in its PNG but not in its json"]),
     "image twice": (
         lambda pair: edit(pair.predictions, lambda content: _add_image(content, 1)),
         ["Image 0001.jpg is predicted twice"],
@@ -181,10 +181,6 @@ PANOPTIC: dict[str, tuple[Callable[[Paths], object], list[str]]] = {
     "too small an area": (
         lambda pair: edit(pair.truth, lambda c: c["annotations"][1]["segments_info"][0].update(area=1)),
         ["The area of segment 3 of image 0002.jpg is too small", "truth/panoptic/0002.png"],
-    ),
-    "no area": (
-        lambda pair: edit(pair.truth, lambda c: c["annotations"][0]["segments_info"][0].pop("area") and None),
-        ["The area of segment 1 of image 0001.jpg is too small: 0 px", "truth/panoptic/0001.png"],
     ),
     "truth segment twice": (
         lambda pair: edit(pair.truth, lambda c: c["annotations"][0]["segments_info"].append(segment(1, STUFF))),
@@ -227,7 +223,7 @@ SEMANTIC: dict[str, tuple[Callable[[Paths], object], list[str]]] = {
         ["Image b.png is predicted but not in the ground truth"],
     ),
     "colours": (
-        lambda pair: Image.new("RGB", (6, 4)).save(pair.predictions / "b.png"),
+        lambda pair: Image.new("RGB", (6, 4), "red").save(pair.predictions / "b.png"),
         ["Not a label map: PNG of mode RGB", "predictions/b.png"],
     ),
     "cut PNG": (lambda pair: _cut(pair.predictions / "b.png"), ["Label map not readable", "predictions/b.png"]),
@@ -263,7 +259,7 @@ INSTANCE: dict[str, tuple[Callable[[Paths], object], list[str]]] = {
         ["Not a COCO instances json: it has no list of images", "truth.json"],
     ),
     "damaged truth": (
-        lambda pair: edit(pair.truth, lambda content: content["annotations"][2].update(segmentation=[[1, 2]])),
+        lambda pair: edit(pair.truth, lambda content: content["annotations"][2].update(segmentation=[[1, 2, 3]])),
         ["Instance 3 of the ground truth, image 2", "truth.json"],
     ),
     "truth of another vocabulary": (

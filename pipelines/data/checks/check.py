@@ -186,9 +186,9 @@ def _count(data: LabelledData, vocabulary: Vocabulary, found: FindingList) -> li
             index = index_of[segment.category_id]
             segments[index] += 1
             crowd[index] += segment.iscrowd
-            pixels[index] += segment.area
+            pixels[index] += segment.area or 0
             held.add(index)
-            if segment.area == 0:
+            if not segment.area:
                 found.add("empty segment", f"{data.file_name(number)}: segment {segment.id}")
         for index in held:
             images[index] += 1

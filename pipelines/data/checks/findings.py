@@ -53,6 +53,9 @@ _KINDS: Final = {
     ),
     "image without annotation": _Kind(True, "1 listed image has no annotation", "{n} listed images have no annotation"),
     "empty segment": _Kind(False, "1 segment has area 0", "{n} segments have area 0"),
+    "instance without pixel": _Kind(
+        False, "1 instance has no pixel and is no object", "{n} instances have no pixel and are no objects"
+    ),
     "image without instance": _Kind(False, "1 image has no instance", "{n} images have no instance"),
     "unlabelled image": _Kind(False, "1 image has no label map", "{n} images have no label map"),
     "label map without image": _Kind(False, "1 label map has no image", "{n} label maps have no image"),

@@ -12,18 +12,20 @@ from typing import Final, Literal
 
 import msgspec
 import numpy as np
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 from pydantic import ValidationError
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.data.checks.findings import FindingList
 from pipelines.data.files.archives import Files
+from pipelines.data.files.decode_json import decode_value
 from pipelines.data.files.file_names import check_name
 from pipelines.data.files.json_spans import Spans, decode_each, read_spans, write_spans
 from pipelines.data.formats.coco_panoptic import CategoryId
 from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 JsonTask = Literal["panoptic", "instance"]
+_SHORT: Final = 400  # bytes of a mask that may be polygons of two points; longer ones are not looked into
 _OF_THE_WHOLE: Final = ("info", "licenses", "categories")
 
 
@@ -72,6 +74,8 @@ class _Panoptic(msgspec.Struct, gc=False):
 class _Instance(msgspec.Struct, gc=False):
     image_id: int
     category_id: CategoryId
+    segmentation: Raw = Raw(b"")
+    id: int | UnsetType = UNSET
 
 
 def describe_json(annotations: Path) -> tuple[JsonTask, Vocabulary]:
@@ -86,7 +90,7 @@ def describe_json(annotations: Path) -> tuple[JsonTask, Vocabulary]:
         raise _neither(annotations, "it holds no annotation")
     try:
         first = msgspec.json.decode(spans.annotations[0], type=dict[str, Raw])
-        entries = msgspec.json.decode(spans.categories, type=list[_Entry])
+        entries = decode_value(spans.categories, list[_Entry])
         categories = tuple(Category(id=e.id, name=e.name, isthing=e.isthing != 0, color=e.color) for e in entries)
         vocabulary = Vocabulary(name=annotations.stem, categories=categories)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -211,10 +215,22 @@ def _instances(
             found.add("annotation without image", f"image id {entry.image_id}")
         elif entry.image_id in usable and (split or not outside):
             places.append(place)
+            if _draws_nothing(entry.segmentation):
+                number = place if entry.id is UNSET else entry.id
+                found.add("instance without pixel", f"id {number} of {_name(spans.images[usable[entry.image_id]])}")
     _say_unknown("category outside" if split else "unknown category", unknown, "instance", found)
     for image_id in [image_id for image_id in usable if image_id not in annotated]:
         found.add("image without instance", _name(spans.images[usable[image_id]]))
     return places
+
+
+def _draws_nothing(segmentation: Raw) -> bool:
+    """Whether a mask is a list of polygons without one of three corners; whatever else it is, its reader judges."""
+    try:
+        polygons = msgspec.json.decode(segmentation, type=list[list[Raw]]) if len(segmentation) < _SHORT else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return polygons is not None and all(len(polygon) < 6 for polygon in polygons)
 
 
 def _is_safe(name: str, annotations: Path, found: FindingList) -> bool:
@@ -232,7 +248,7 @@ def _say_unknown(kind: str, counts: Counter[int], what: str, found: FindingList)
 
 
 def _name(image: Raw) -> str:
-    return msgspec.json.decode(image, type=_Image).file_name
+    return decode_value(image, _Image).file_name
 
 
 def _neither(path: Path, what: str) -> CorruptFileError:

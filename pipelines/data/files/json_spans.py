@@ -13,8 +13,9 @@ import msgspec
 from msgspec import Raw
 
 from pipelines.base.files import atomic_path
-from pipelines.data.files.decode_json import Refusal, decode_json
+from pipelines.data.files.decode_json import Refusal, decode_json, refused
 from pipelines.data.files.file_names import check_name
+from pipelines.data.files.plain_json import plain_json
 
 _T = TypeVar("_T")
 
@@ -55,9 +56,12 @@ def decode_each(spans: Sequence[Raw], kind: type[_T], path: Path, what: str, ref
     decoder = msgspec.json.Decoder(kind)
     for number, span in enumerate(spans):
         try:
-            yield decoder.decode(span)
+            try:
+                yield decoder.decode(span)
+            except msgspec.ValidationError:
+                yield decoder.decode(plain_json(bytes(span)))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise refusal(path, f"{what} number {number}: {error}") from None
+            raise refused(refusal, path, f"{what} number {number}: {error}") from None
 
 
 def read_images(spans: Spans, path: Path, refusal: Refusal) -> list[ListedImage]:

@@ -13,7 +13,7 @@ from pipelines.data.files.decode_json import decode_json
 from pipelines.data.files.file_names import check_name
 from pipelines.vocabularies.vocabulary import Vocabulary
 
-SegmentId = Annotated[int, Meta(gt=0, lt=2**24)]  # what an RGB pixel holds; 0 is void
+SegmentId = Annotated[int, Meta(ge=0, lt=2**24)]  # what an RGB pixel holds; 0 is void, though some list it
 CategoryId = Annotated[int, Meta(ge=0, lt=2**24)]
 Area = Annotated[int, Meta(ge=0, lt=2**53)]
 Side = Annotated[int, Meta(gt=0, lt=2**16)]
@@ -23,11 +23,14 @@ ImageId = Annotated[int, Meta(gt=-(2**62), lt=2**62)]  # kept as int64
 
 
 class SegmentInfo(msgspec.Struct, gc=False):
-    """One segment: its id in the PNG, its category's id, area in px and box (x, y, width, height) in px."""
+    """One segment: its id in the PNG, its category's id, area in px and box (x, y, width, height) in px.
+
+    An area that is not stated is that of its pixels in the PNG.
+    """
 
     id: SegmentId
     category_id: CategoryId
-    area: Area = 0
+    area: Area | UnsetType = UNSET
     iscrowd: int = 0
     bbox: tuple[float, float, float, float] | UnsetType = UNSET
 

@@ -9,6 +9,7 @@ from pipelines.data.files.archives import Files, read_bytes
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png"})
 LABELS = frozenset({".png"})
+PREDICTED = frozenset({".png", ".npy"})
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,7 @@ def pair_label_maps(images: Files, labels: Files, listed: Path | None = None) ->
     Raises:
         ConcatError: a listed image or label map is missing, two files have one name, or there is no pair.
     """
-    image_of, label_of = _by_stem(images, IMAGES), _by_stem(labels, LABELS)
-    if not label_of:
-        raise _no_label_maps(labels)
+    image_of, label_of = _by_stem(images, IMAGES), label_maps_by_stem(labels)
     if listed is not None:
         return Pairs(_listed_pairs(listed, (images, image_of), (labels, label_of)), listed)
     names = [(name, label_of[stem]) for stem, name in sorted(image_of.items()) if stem in label_of]
@@ -54,6 +53,18 @@ def pair_label_maps(images: Files, labels: Files, listed: Path | None = None) ->
             mend="Give images and label maps of the same names, or a list of image and label map, a pair a line.",
         )
     return Pairs(names, labels.path, len(image_of) - len(names), len(label_of) - len(names))
+
+
+def label_maps_by_stem(labels: Files, suffixes: frozenset[str] = LABELS) -> dict[str, str]:
+    """The names of label maps by their names without suffix.
+
+    Raises:
+        ConcatError: there is none, or two have one name.
+    """
+    found = _by_stem(labels, suffixes)
+    if not found:
+        raise _no_label_maps(labels)
+    return found
 
 
 def _by_stem(files: Files, suffixes: frozenset[str]) -> dict[str, str]:
@@ -94,7 +105,7 @@ _Named = tuple[Files, Mapping[str, str]]
 
 def _listed_pairs(listed: Path, images: _Named, labels: _Named) -> list[tuple[str, str]]:
     try:
-        lines = [line.strip() for line in read_bytes(listed, what="List").decode().splitlines()]
+        lines = [line.strip() for line in read_bytes(listed, what="List").decode("utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
         raise CorruptFileError(f"The list is no text: {error}.", file=listed, mend="Write names in UTF-8.") from None
     names: list[tuple[str, str]] = []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
@@ -92,9 +93,22 @@ class LabelledImages:
         return [msgspec.structs.asdict(image) for image, _ in self._entries]
 
     def truth_segments(self, index: int) -> list[TruthSegment]:
-        """All segments of an image as the list has them, crowd included."""
+        """All segments of an image as the list has them, crowd included; areas that it does not state are counted.
+
+        Raises:
+            ConcatError: an area is to be counted, and the label cannot be read.
+        """
         segments = self._entries[index][1].segments_info
-        return [TruthSegment(s.id, s.category_id, s.area, s.iscrowd != 0) for s in segments]
+        counted = self._counted(index) if any(segment.area is UNSET for segment in segments) else {}
+        return [
+            TruthSegment(s.id, s.category_id, counted.get(s.id, 0) if s.area is UNSET else s.area, s.iscrowd != 0)
+            for s in segments
+        ]
+
+    def _counted(self, index: int) -> dict[int, int]:
+        """Segment id → its pixels in the label."""
+        ids, pixels = np.unique(self._labels(index).ids, return_counts=True)
+        return dict(zip(ids.tolist(), pixels.tolist(), strict=True))
 
     def truth(self, index: int) -> tuple[NDArray[np.int32], list[TruthSegment]]:
         """The id map of an image (int32, H×W, read-only; 0: no segment) and the segments painted in it.

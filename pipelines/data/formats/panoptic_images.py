@@ -67,7 +67,7 @@ class _PanopticPngs:
         path = self.files.path / annotation.file_name
         ids = decode_panoptic_png(self.files.read(annotation.file_name, "Panoptic PNG"), path)
         check_size(ids.shape, info, path)
-        listed = [segment.id for segment in annotation.segments_info]
+        listed = [segment.id for segment in annotation.segments_info if segment.id != VOID]  # 0 cannot be painted
         check_listed_once(listed, info.id, self.listing)
         painted = unique_ids(ids).tolist()
         unlisted, unpainted = set(painted).difference(listed), set(listed).difference(painted)

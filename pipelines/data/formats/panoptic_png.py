@@ -36,7 +36,7 @@ def decode_panoptic_png(data: bytes, file: Path) -> NDArray[np.int32]:
         int32, H×W; 0 is void.
 
     Raises:
-        CorruptFileError: it is damaged, no PNG, or its colours are no ids (greyscale, palette, transparency).
+        CorruptFileError: it is damaged, no PNG, or its colours are no ids (greyscale, transparency).
     """
     colours = _decode_colours(data, file).astype(np.int32)  # H×W×3
     return colours[..., 0] | colours[..., 1] << 8 | colours[..., 2] << 16
@@ -63,8 +63,17 @@ def write_panoptic_png(path: Path, ids: NDArray[np.integer]) -> None:
         Image.fromarray(colours).save(partial, format="PNG")
 
 
+def _expanded(image: Image.Image) -> Image.Image:
+    """The colours of a picture with a palette."""
+    expanded = image.convert("RGB")
+    expanded.format = image.format
+    return expanded
+
+
 def _decode_colours(data: bytes, file: Path) -> NDArray[np.uint8]:
     image = open_picture(data, file, "Panoptic PNG")
+    if image.mode == "P" and "transparency" not in image.info:
+        image = _expanded(image)  # a recompressed copy: each entry of its palette is one colour
     pixels = np.asarray(image)
     opaque = image.mode == "RGB" or (image.mode == "RGBA" and bool((pixels[..., 3] == 255).all()))
     if image.format != "PNG" or not opaque:

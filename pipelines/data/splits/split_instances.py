@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.terms import Protocol
+from pipelines.data.files.decode_json import decode_value
 from pipelines.data.files.json_spans import ListedImage, Spans, decode_each, read_images, read_spans, write_spans
 from pipelines.data.formats.coco_panoptic import CategoryId, category_entries, check_ids
 from pipelines.data.splits.split_result import CategoryTotals, Segments, SplitResult, choose, summarise, totals
@@ -131,7 +132,7 @@ def _row(instance: _Instance, row_of: Mapping[int, int], path: Path) -> int:
 def _check_categories(found: NDArray[np.int64], spans: Spans, path: Path) -> None:
     """Refuses instances of categories that the json itself does not list."""
     try:
-        listed = [category.id for category in msgspec.json.decode(spans.categories, type=list[_Category])]
+        listed = [category.id for category in decode_value(spans.categories, list[_Category])]
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _not_instances(path, f"categories: {error}") from None
     unknown = np.setdiff1d(found, np.asarray(listed, dtype=np.int64))

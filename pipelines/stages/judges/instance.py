@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 
-from pipelines.base.files import read_json, write_json
+from pipelines.base.files import write_json
 from pipelines.base.terms import Candidates
 from pipelines.draw.drawing import Drawing
 from pipelines.inference.extract import Extracted
 from pipelines.inference.instance import DRAWN_FROM, PredictedInstance, instance_variants
 from pipelines.metrics.instance_ap import evaluate_instances
-from pipelines.scoring.instance import instance_scores
+from pipelines.metrics.instance_input import without_empty
+from pipelines.scoring.instance import instance_scores, read_truth
 from pipelines.scoring.scores import Scores
 from pipelines.stages.judges.judge import Answer, Judged, Record
 
@@ -59,7 +60,7 @@ class InstanceJudge:
 
     def scores(self, records: Sequence[Record], candidates: Mapping[str, Candidates]) -> dict[str, Scores]:
         """AP and recall of every answer."""
-        truth = read_json(self.truth)
+        truth, _ = without_empty(read_truth(self.truth), self.vocabulary.ids)
         scores = {}
         for answer, which in candidates.items():
             part = self.vocabulary.unseen if which == "novel-only" else self.vocabulary

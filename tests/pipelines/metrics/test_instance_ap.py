@@ -19,6 +19,7 @@ from shared_data import shared_data
 
 from pipelines.base.errors import ConcatError
 from pipelines.metrics.instance_ap import InstanceFigures, evaluate_instances, summarise_instances
+from pipelines.metrics.instance_input import without_empty
 from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 KINDS = ("segm", "bbox")
@@ -260,8 +261,7 @@ def test_a_damaged_box_is_named(box: Any, message: str) -> None:
         (lambda t: t["annotations"][0].update(id="a"), "Instance a .* no integer as id"),
         (lambda t: t["annotations"][0].update(image_id=9), "unknown image_id: 9"),
         (lambda t: t["annotations"][0].update(category_id=9), "unknown category_id: 9"),
-        (lambda t: t["annotations"][0].update(segmentation=[]), "damaged mask: it is no list of polygons"),
-        (lambda t: t["annotations"][0].update(segmentation=[[0, 0, 9, 9]]), "no list of polygons"),
+        (lambda t: t["annotations"][0].update(segmentation=[[0, 0, 9]]), "damaged mask: it is no list of polygons"),
         (lambda t: t["annotations"][0].update(segmentation=[[0, 0, 1e9, 0, 5, 5]]), "no list of polygons"),
         (
             lambda t: t["annotations"][0].update(segmentation={"size": [20, 30], "counts": [1, 2]}),
@@ -274,6 +274,15 @@ def test_a_damaged_truth_is_named(change: Any, message: str) -> None:
     change(truth)
     with pytest.raises(ConcatError, match=message):
         evaluate_instances(truth, [square()], [3], "segm")
+
+
+@pytest.mark.parametrize("segmentation", [[], [[0, 0, 9, 9]], {"size": [20, 30], "counts": [600]}])
+def test_what_has_no_pixel_is_no_object(segmentation: Any) -> None:
+    truth = one_square()
+    truth["annotations"].append({**truth["annotations"][0], "id": 2, "segmentation": segmentation})
+    kept, empty = without_empty(truth, [3])
+    assert [a["id"] for a in kept["annotations"]] == [1]
+    assert [a["id"] for a in empty] == [2]
 
 
 JSON = st.recursive(

@@ -329,7 +329,6 @@ ONE = np.array([[1, 1]])
         (Case(ONE, [TruthSegment(1, 2, 2)], ONE, [PredictedSegment(1, 99)]), "prediction .* unknown category 99"),
         (Case(ONE, [TruthSegment(1, 99, 2)], ONE, [PredictedSegment(1, 2)]), "truth .* unknown category 99"),
         (Case(ONE, [TruthSegment(1, 2, 2)] * 2, ONE, [PredictedSegment(1, 2)]), "lists 1 twice"),
-        (Case(ONE, [TruthSegment(0, 2, 2)], ONE, [PredictedSegment(1, 2)]), "id of void"),
         (Case(ONE, [TruthSegment(1, 2, 0)], ONE, [PredictedSegment(1, 2)]), "area of segment 1 .* too small"),
         (Case(ONE.T, [TruthSegment(1, 2, 2)], ONE, [PredictedSegment(1, 2)]), "1×2 and 2×1 px"),
         (Case(runs_of(ONE.T), [TruthSegment(1, 2, 2)], ONE, [PredictedSegment(1, 2)]), "1×2 and 2×1 px"),
@@ -339,3 +338,22 @@ def test_mistakes_name_the_image(case: Case, message: str) -> None:
     with pytest.raises(ConcatError, match=message) as caught:
         case.score()
     assert "a.png" in caught.value.message
+
+
+def test_an_area_that_is_not_stated_is_counted() -> None:
+    stated, counted = (
+        Case(np.array([[1, 1, 0]]), [TruthSegment(1, 2, area)], np.array([[1, 0, 0]]), [PredictedSegment(1, 2)]).score()
+        for area in (2, None)
+    )
+    assert stated == counted
+
+
+def test_segments_with_the_id_of_void_count_as_in_panopticapi() -> None:
+    full, half = np.array([[1, 1, 1]]), np.array([[1, 1, 0]])
+    one, void = [PredictedSegment(1, 2)], PredictedSegment(0, 2)
+    in_truth = Case(full, [TruthSegment(1, 2, 3), TruthSegment(0, 2, 5)], full, [*one, void]).score()
+    assert (in_truth.ious, in_truth.false_negatives, in_truth.false_positives) == ({2: [1.0]}, {2: 1}, {})
+    predicted = Case(half, [TruthSegment(1, 2, 2)], half, [*one, void]).score()  # all of it lies in void
+    assert (predicted.ious, predicted.false_negatives, predicted.false_positives) == ({2: [1.0]}, {}, {})
+    elsewhere = Case(full, [TruthSegment(1, 2, 3)], half, [*one, void]).score()
+    assert elsewhere.false_positives == {2: 1}

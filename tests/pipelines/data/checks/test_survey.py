@@ -34,8 +34,8 @@ def found(survey: Survey) -> dict[str, tuple[str, ...]]:
     return {finding.kind: finding.examples for finding in survey.findings.sorted()}
 
 
-def instance(image_id: int, category_id: int) -> dict[str, Any]:
-    return {"id": image_id, "image_id": image_id, "category_id": category_id, "segmentation": [], "iscrowd": 0}
+def instance(image_id: int, category_id: int, mask: Any = ((0, 0, 2, 0, 2, 2),)) -> dict[str, Any]:
+    return {"id": image_id, "image_id": image_id, "category_id": category_id, "segmentation": mask, "iscrowd": 0}
 
 
 def test_a_sound_json_is_used_as_it_is(tmp_path: Path) -> None:
@@ -97,6 +97,14 @@ def test_instances_of_no_seen_category_are_wrong_where_none_is_unseen(tmp_path: 
     assert found(survey) == {"unknown category": (f"id {UNSEEN} in 1 instance",)}
     assert survey.listing is not None
     assert [entry["category_id"] for entry in json.loads(survey.listing.read_text())["annotations"]] == [THING]
+
+
+@pytest.mark.parametrize("mask", [[], [[0, 0, 2, 2]]])
+def test_instances_without_a_pixel_are_counted_and_named(tmp_path: Path, mask: list[Any]) -> None:
+    path = write(tmp_path / "a.json", [image_entry(1)], [instance(1, THING), instance(1, THING, mask)])
+    survey = survey_json(path, "instance", VOCABULARY, tmp_path / "rest.json")
+    assert found(survey) == {"instance without pixel": ("id 1 of 0001.jpg",)}
+    assert survey.listing == path
 
 
 def test_nothing_may_be_left(tmp_path: Path) -> None:

@@ -139,10 +139,8 @@ def test_a_training_list_holds_seen_instances_alone(category: int, tmp_path: Pat
 @pytest.mark.parametrize(
     "segmentation",
     [
-        [],
         None,
         "runs",
-        [[1, 2, 3, 4]],
         [[1, 2, 3, 4, 5, 6, 7]],
         [[1, 2, 3, 4, 5, 1e9]],
         [[1, 2, 3, 4, 5, None]],
@@ -164,6 +162,13 @@ def test_a_damaged_mask_is_named_by_image_and_number(segmentation: Any, tmp_path
     assert data.sample(1).image_id == 2  # the others stay readable
 
 
+@pytest.mark.parametrize("segmentation", [[], [[1, 2, 3, 4]], [[1, 1], [2, 2, 3, 3]], {"size": [4, 6], "counts": [24]}])
+def test_an_instance_without_a_pixel_is_no_segment(segmentation: Any, tmp_path: Path) -> None:
+    content = _content(_instance(THING, _polygon(ALL)), _instance(THING, segmentation))
+    sample = _open(tmp_path, content).sample(0)
+    assert sample.segment_ids.tolist() == [1]
+
+
 def _set(*path: str | int, to: Any) -> Callable[[Json], None]:
     def change(content: Any) -> None:
         for key in path[:-1]:
@@ -179,7 +184,7 @@ def _set(*path: str | int, to: Any) -> Callable[[Json], None]:
         (lambda c: c.pop("images"), "missing required field `images`"),
         (lambda c: c["annotations"][0].pop("segmentation"), "missing required field `segmentation`"),
         (_set("annotations", 0, "area", to=-1), "Expected `float` >= 0"),
-        (_set("annotations", 0, "category_id", to="7"), "Expected `int`"),
+        (_set("annotations", 0, "category_id", to="seven"), "Expected `int`"),
         (_set("annotations", 0, "image_id", to=9), "The image 9 is annotated but not listed"),
         (_set("images", 1, "id", to=1), "Image 1 stands more than once"),
         (_set("images", 1, "id", to=2**70), "Not"),

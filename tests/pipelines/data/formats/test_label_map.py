@@ -2,9 +2,14 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.base.errors import CorruptFileError
@@ -42,12 +47,46 @@ def test_remarks_in_the_file_change_nothing() -> None:
     assert decode_label_map(as_png(Image.fromarray(values), dpi=(72, 72)), FILE).tolist() == values.tolist()
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "1", "LA"])
-def test_colours_are_no_values(mode: str) -> None:
-    with pytest.raises(CorruptFileError, match=f"mode {mode}") as caught:
-        decode_label_map(as_png(Image.new(mode, (3, 2))), FILE)
+@pytest.mark.parametrize(("mode", "colour"), [("RGB", (3, 3, 4)), ("RGBA", (3, 3, 3, 254)), ("LA", (3, 0))])
+def test_colours_and_what_shows_through_are_no_values(mode: str, colour: tuple[int, ...]) -> None:
+    image = Image.new(mode, (3, 2), colour[:1] * (len(colour) - 1) + (255,) if mode != "RGB" else (7, 7, 7))
+    image.putpixel((2, 1), colour)
+    with pytest.raises(CorruptFileError, match=rf"mode {mode}, with the colour .* at x 2, y 1") as caught:
+        decode_label_map(as_png(image), FILE)
     assert caught.value.file == FILE
     assert caught.value.mend
+
+
+SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=6)
+
+
+@given(arrays(np.uint8, SHAPES, elements=st.integers(0, 1)) | arrays(np.uint8, SHAPES, elements=st.integers(0, 255)))
+def test_values_are_the_same_in_every_spelling(values: NDArray[np.uint8]) -> None:
+    grey = Image.fromarray(values)
+    spelt = [as_png(grey), *(as_png(grey.convert(mode)) for mode in ("RGB", "RGBA", "LA"))]
+    if values.max() <= 1:
+        spelt.append(as_png(Image.fromarray(values.astype(bool))))
+    for data in spelt:
+        assert np.array_equal(decode_label_map(data, FILE), values)
+    for kind in (np.uint8, np.int64, np.float32, *([np.bool_] if values.max() <= 1 else [])):
+        assert np.array_equal(decode_label_map(_as_npy(values.astype(kind)), Path("a.npy")), values)
+
+
+@pytest.mark.parametrize("values", [[[0.5]], [[-1]], [[65536]], [[float("nan")]], [1, 2], [[[1]]], [["a"]]])
+def test_an_array_of_something_else_is_refused(values: list[object]) -> None:
+    with pytest.raises(CorruptFileError, match="Not a label map: an array"):
+        decode_label_map(_as_npy(np.array(values)), Path("a.npy"))
+
+
+def test_an_array_of_objects_is_not_unpacked() -> None:
+    with pytest.raises(CorruptFileError, match="Not an array of numpy"):
+        decode_label_map(_as_npy(np.array([[{}]], dtype=object)), Path("a.npy"))
+
+
+def _as_npy(values: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, values)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("keep", [0, 20, 50, -40])

@@ -54,13 +54,24 @@ def test_opaque_alpha_is_accepted_and_transparency_is_not(tmp_path: Path) -> Non
         read_panoptic_png(tmp_path / "see_through.png")
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "1", "LA"])
+@pytest.mark.parametrize("mode", ["L", "1", "LA"])
 def test_other_modes_hold_no_ids(tmp_path: Path, mode: str) -> None:
     Image.new("L", (4, 4), 3).convert(mode).save(tmp_path / "a.png")
     with pytest.raises(CorruptFileError, match=f"mode {mode}") as caught:
         read_panoptic_png(tmp_path / "a.png")
     assert caught.value.file == tmp_path / "a.png"
     assert caught.value.mend
+
+
+def test_a_palette_is_expanded_unless_it_is_transparent(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([7, 1, 0, 9, 0, 2])
+    image.putdata([0, 1])
+    image.save(tmp_path / "a.png")
+    assert read_panoptic_png(tmp_path / "a.png").tolist() == [[263, 9 + 2 * 65536]]
+    image.save(tmp_path / "b.png", transparency=0)
+    with pytest.raises(CorruptFileError, match="mode P"):
+        read_panoptic_png(tmp_path / "b.png")
 
 
 def test_a_jpeg_in_disguise_holds_no_ids(tmp_path: Path) -> None:

@@ -84,7 +84,11 @@ def _values(values: NDArray[np.integer]) -> Callable[[LabelMapWorld], None]:
         (lambda w: (w.root / "labels/one.png").unlink(), "Label map not found", "labels/one.png"),
         (lambda w: (w.root / "images/one.jpg").unlink(), "Image not found", "images/one.jpg"),
         (lambda w: (w.root / "labels/one.png").write_bytes(b"?"), "Label map not readable", "labels/one.png"),
-        (lambda w: Image.new("RGB", (4, 2)).save(w.root / "labels/one.png"), "Not a label map", "labels/one.png"),
+        (
+            lambda w: Image.new("RGB", (4, 2), "red").save(w.root / "labels/one.png"),
+            "Not a label map",
+            "labels/one.png",
+        ),
         (_values(VALUES[:1]), "Image 1: the json says 4×2 px, but this file has 4×1", "labels/one.png"),
         (_values(np.where(VALUES == STUFF, 0, VALUES)), "Image 1 has category 90 in its list", "labels/one.png"),
     ],
