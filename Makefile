@@ -4,6 +4,8 @@ DEMO ?= demo
 BIN := .venv/bin
 
 export OMP_WAIT_POLICY ?= PASSIVE
+export PIP_ROOT_USER_ACTION ?= ignore
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 .PHONY: demo test check venv clean
 
@@ -25,14 +27,14 @@ venv: .venv/.ready
 .venv/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=python3.12 …"'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --upgrade pip
+	$(PIP) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 # The official panoptic evaluation, which scores are held to; without it, that one test is skipped. It asks for an old
 # numpy that it does not need.
 .venv/.peers: .venv/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps panopticapi-lite==0.2.0 || \
+	$(PIP) --no-deps panopticapi-lite==0.2.0 || \
 	  echo "panopticapi-lite could not be installed: the test against it is skipped."
 	touch $@
 

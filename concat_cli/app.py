@@ -26,6 +26,7 @@ COMMANDS = {
     "report": Lazy("report:report", USE),
     "status": Lazy("check:status", RUNS),
     "verify": Lazy("check:verify", RUNS),
+    "doctor": Lazy("doctor:doctor", RUNS),
     "check-data": Lazy("check_data:check_data", RESULTS),
     "score": Lazy("score:score", RESULTS),
     "compare": Lazy("compare:compare", RESULTS),
@@ -38,7 +39,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Teach a segmentor categories it has never seen a picture of: panoptic, semantic or instance.\n\n"
     "Five commands suffice: [bold]split-coco, train-con, train-cat, finetune, eval[/]; each brings its own missing or "

@@ -2,51 +2,8 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from concat_cli.runs import bring_up_to_date, open_run, quoted
-from pipelines.base.terms import Protocol
-
-_Folder = typer.Option
-Images = Annotated[Path | None, _Folder("--images", help="Folder or zip of training images.")]
-Labels = Annotated[
-    Path | None, _Folder("--labels", help="Folder or zip of their label maps, PNGs named as the images.")
-]
-Listing = Annotated[
-    Path | None, _Folder("--list", help="Text file that names the training images, one a line.", show_default="all")
-]
-ValImages = Annotated[
-    Path | None, _Folder("--val-images", help="Validation images.", show_default="the val2017 sibling, else --images")
-]
-ValLabels = Annotated[
-    Path | None, _Folder("--val-labels", help="Their label maps.", show_default="the val2017 sibling, else --labels")
-]
-ValListing = Annotated[
-    Path | None, _Folder("--val-list", help="Text file that names the validation images.", show_default="all")
-]
-Unseen = Annotated[
-    str | None,
-    typer.Option(
-        "--unseen",
-        help="Names of the unseen categories, comma-separated.",
-        show_default="the vocabulary's own split",
-    ),
-]
-ProtocolOption = Annotated[
-    Protocol | None,
-    typer.Option(
-        "--protocol",
-        help="zps drops training images with unseen pixels; zss keeps them and ignores those pixels.",
-        show_default="zss for label maps, else zps",
-    ),
-]
-TextEmbeddings = Annotated[
-    Path | None,
-    typer.Option("--text-embeddings", help="Given text embeddings (.npy) in place of a text encoder."),
-]
-TextNames = Annotated[Path | None, typer.Option("--text-names", help="Names of their rows (.txt or .json).")]
 
 
 def prepare(

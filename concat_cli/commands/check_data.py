@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from concat_cli.console import RichReporter
+from concat_cli.data_options import Annotations, Images, Labels, Listing, Unseen, VocabularyName
 from concat_cli.data_report import show_list
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Json
@@ -21,36 +22,20 @@ if TYPE_CHECKING:
     from pipelines.stages.check import CheckedList, Thoroughness
     from pipelines.vocabularies.vocabulary import Vocabulary
 
-File = typer.Option
-
 
 @guarded
 def check_data(
     run: Annotated[
         Path | None, typer.Argument(help="Run directory whose two lists are checked.", metavar="RUN", file_okay=False)
     ] = None,
-    images: Annotated[Path | None, File("--images", help="Folder or zip of images, in place of a run.")] = None,
-    annotations: Annotated[
-        Path | None, File("--annotations", help="Their COCO json, panoptic (PNGs beside it) or instances.")
-    ] = None,
-    labels: Annotated[Path | None, File("--labels", help="Or their label maps: folder or zip of PNGs.")] = None,
-    listing: Annotated[
-        Path | None, File("--list", help="Text file that names the images, one a line.", show_default="all")
-    ] = None,
-    vocabulary: Annotated[
-        str | None,
-        File(
-            "--vocabulary",
-            help="Shipped vocabulary or a .toml/.json of one's own.",
-            show_default="the categories of the json",
-        ),
-    ] = None,
-    unseen: Annotated[
-        str | None,
-        File("--unseen", help="Unseen categories, comma-separated.", show_default="the vocabulary's own"),
-    ] = None,
+    images: Images = None,
+    annotations: Annotations = None,
+    labels: Labels = None,
+    listing: Listing = None,
+    vocabulary: VocabularyName = None,
+    unseen: Unseen = None,
     ignored: Annotated[
-        str, File("--ignore", help="Pixel values of label maps that are no category, comma-separated.")
+        str, typer.Option("--ignore", help="Pixel values of label maps that are no category, comma-separated.")
     ] = "0,255",
     everything: Annotated[
         bool, typer.Option("--all", help="Decode all files; otherwise of more than 2,000 images 2,000, evenly spread.")
@@ -60,7 +45,7 @@ def check_data(
     ] = None,
     sheet: Annotated[
         Path | None,
-        File(
+        typer.Option(
             "--sheet",
             help="PNG for the contact sheet; of a run _train and _val are added to its name.",
             show_default="RUN/check.png, else check.png",

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from concat_cli.commands.split_data import DataSet, Root
+from concat_cli.completion import data_sets
+from concat_cli.data_options import (
+    Annotations,
+    Images,
+    Labels,
+    Listing,
+    Root,
+    TextEmbeddings,
+    TextNames,
+    VocabularyName,
+)
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
 from concat_cli.pixel_values import Ignore, pixel_values
@@ -25,31 +35,25 @@ if TYPE_CHECKING:
 def evaluate(
     run: RunDir,
     dataset: Annotated[
-        DataSet | None,
+        str | None,
         typer.Option(
             "--dataset",
             metavar="NAME",
             help="Score the finished run on another data set, whose names take the place of its own: voc, context, "
             "coco-stuff, ade20k or own.",
             show_default="the run's own validation set",
+            autocompletion=data_sets,
         ),
     ] = None,
     root: Root = None,
-    images: Annotated[Path | None, typer.Option("--images", help="Images of that data set.")] = None,
-    labels: Annotated[Path | None, typer.Option("--labels", help="Their label maps.")] = None,
-    listing: Annotated[Path | None, typer.Option("--list", help="Text file that names the images.")] = None,
-    annotations: Annotated[
-        Path | None, typer.Option("--annotations", help="Their json, for a panoptic or instance run.")
-    ] = None,
-    vocabulary: Annotated[
-        str | None,
-        typer.Option("--vocabulary", help="Shipped vocabulary or file.", show_default="the data set's"),
-    ] = None,
+    images: Images = None,
+    labels: Labels = None,
+    listing: Listing = None,
+    annotations: Annotations = None,
+    vocabulary: VocabularyName = None,
     ignored: Ignore = None,
-    text_embeddings: Annotated[
-        Path | None, typer.Option("--text-embeddings", help="Given text embeddings of its names (.npy).")
-    ] = None,
-    text_names: Annotated[Path | None, typer.Option("--text-names", help="Names of their rows.")] = None,
+    text_embeddings: TextEmbeddings = None,
+    text_names: TextNames = None,
     settings: Set = None,
     seed: Seed = None,
     device: Device = None,
@@ -81,13 +85,13 @@ def evaluate(
     show_scores(run / stage.folder)
 
 
-def _published(dataset: DataSet, root: Path | None, vocabulary: str | None) -> Target:
-    from pipelines.data.sets.layouts import find_layout
+def _published(dataset: str, root: Path | None, vocabulary: str | None) -> Target:
+    from pipelines.data.sets.build import find_data_set
     from pipelines.stages.transfer import Target
 
     if dataset == "own" or root is None:
         raise ConcatError(f"Where {dataset} lies is not said.", mend="Give --root FOLDER, as it was unpacked.")
-    layout = find_layout(dataset, root.resolve())
+    layout = find_data_set(dataset, root.resolve())
     name = dataset if vocabulary is None else f"{dataset}-{Path(vocabulary).stem}"
     names = _vocabulary_name(vocabulary) if vocabulary else layout.vocabulary
     return Target(name=name, task="semantic", where=layout.val, vocabulary=names, ignored=layout.ignored)

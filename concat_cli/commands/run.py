@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from concat_cli.completion import recipes
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Device, RunDir, Seed, Set
 from concat_cli.runs import bring_up_to_date, open_run
@@ -11,7 +12,12 @@ from concat_cli.runs import bring_up_to_date, open_run
 
 @guarded
 def run(
-    recipe: Annotated[str, typer.Argument(help="Shipped recipe or path of a .toml; a run's recipe.toml repeats it.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="Shipped recipe or path of a .toml; a run's recipe.toml repeats it.", autocompletion=recipes
+        ),
+    ],
     run: RunDir,
     settings: Set = None,
     seed: Seed = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from concat_cli.completion import vocabularies
 from concat_cli.console import RichReporter
 from concat_cli.errors import guarded
 from concat_cli.options import Debug
@@ -45,6 +46,7 @@ def score(
         typer.Option(
             help="Shipped vocabulary or a .toml/.json of one's own: which categories count and which are unseen.",
             show_default="the categories of the truth's json, none unseen",
+            autocompletion=vocabularies,
         ),
     ] = None,
     task: Annotated[

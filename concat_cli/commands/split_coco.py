@@ -1,23 +1,26 @@
 """split-coco: the first stage on COCO's data, which also writes the run's recipe."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from concat_cli.errors import guarded
-from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
-from concat_cli.preparation import (
+from concat_cli.data_options import (
+    Annotations,
     Images,
     Labels,
     ProtocolOption,
+    RecipeName,
     TextEmbeddings,
     TextNames,
     Unseen,
+    ValAnnotations,
     ValImages,
     ValLabels,
-    prepare,
+    VocabularyName,
 )
+from concat_cli.errors import guarded
+from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.preparation import prepare
 from pipelines.base.terms import Task
 
 RECIPES: dict[Task, str] = {"panoptic": "concat_zps", "semantic": "concat_zss", "instance": "concat_gzsi"}
@@ -37,38 +40,17 @@ def split_coco(
         ),
     ] = None,
     images: Images = None,
-    annotations: Annotated[
-        Path | None,
-        typer.Option(
-            "--annotations",
-            help="COCO-panoptic json, its PNG folder beside it, or COCO-instances json; the official zip will do.",
-        ),
-    ] = None,
+    annotations: Annotations = None,
     labels: Labels = None,
     val_images: ValImages = None,
-    val_annotations: Annotated[
-        Path | None,
-        typer.Option("--val-annotations", help="Their json.", show_default="the val2017 sibling, else --annotations"),
-    ] = None,
+    val_annotations: ValAnnotations = None,
     val_labels: ValLabels = None,
-    vocabulary: Annotated[
-        str | None,
-        typer.Option(
-            "--vocabulary",
-            help="Shipped vocabulary or a .toml/.json of one's own.",
-            show_default="the recipe's: 119/14, 156/15 or 48/17",
-        ),
-    ] = None,
+    vocabulary: VocabularyName = None,
     unseen: Unseen = None,
     protocol: ProtocolOption = None,
     text_embeddings: TextEmbeddings = None,
     text_names: TextNames = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe", help="Recipe to begin with.", show_default="the run's recipe.toml, else that of the task"
-        ),
-    ] = None,
+    recipe: RecipeName = None,
     settings: Set = None,
     seed: Seed = None,
     device: Device = None,

@@ -1,41 +1,41 @@
 """split-data: the first stage on data sets of label maps, published ones or one's own."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from concat_cli.errors import guarded
-from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
-from concat_cli.pixel_values import Ignore, pixel_values
-from concat_cli.preparation import (
+from concat_cli.completion import data_sets
+from concat_cli.data_options import (
     Images,
     Labels,
     Listing,
     ProtocolOption,
+    RecipeName,
+    Root,
     TextEmbeddings,
     TextNames,
     Unseen,
     ValImages,
     ValLabels,
     ValListing,
-    prepare,
+    VocabularyName,
 )
+from concat_cli.errors import guarded
+from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.pixel_values import Ignore, pixel_values
+from concat_cli.preparation import prepare
 from pipelines.base.errors import ConcatError
-
-DataSet = Literal["voc", "context", "coco-stuff", "ade20k", "own"]
-Root = Annotated[
-    Path | None, typer.Option("--root", help="Folder of the data set as it is published (VOCdevkit, coco, …).")
-]
 
 
 @guarded
 def split_data(
     name: Annotated[
-        DataSet,
+        str,
         typer.Argument(
             metavar="NAME",
             help="A published data set, or own: images, label maps and a vocabulary file.",
+            autocompletion=data_sets,
         ),
     ],
     run: RunDir,
@@ -46,23 +46,13 @@ def split_data(
     val_images: ValImages = None,
     val_labels: ValLabels = None,
     val_listing: ValListing = None,
-    vocabulary: Annotated[
-        str | None,
-        typer.Option(
-            "--vocabulary",
-            help="Shipped vocabulary or a .toml/.json of one's own, whose ids are pixel values.",
-            show_default="the data set's",
-        ),
-    ] = None,
+    vocabulary: VocabularyName = None,
     unseen: Unseen = None,
     ignore: Ignore = None,
     protocol: ProtocolOption = None,
     text_embeddings: TextEmbeddings = None,
     text_names: TextNames = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", help="Recipe to begin with.", show_default="the run's recipe.toml, else concat_zss"),
-    ] = None,
+    recipe: RecipeName = None,
     settings: Set = None,
     seed: Seed = None,
     device: Device = None,
@@ -120,13 +110,13 @@ def split_data(
     )
 
 
-def _found(name: DataSet, root: Path) -> tuple[tuple[int, ...], str, dict[str, Path]]:
+def _found(name: str, root: Path) -> tuple[tuple[int, ...], str, dict[str, Path]]:
     """Ignored values, vocabulary and places of a published data set below `root`."""
-    from pipelines.data.sets.layouts import find_layout
+    from pipelines.data.sets.build import find_data_set
 
     if name == "own":
         raise ConcatError("--root is for published data sets.", mend="Give --images and --labels.")
-    layout = find_layout(name, root)
+    layout = find_data_set(name, root)
     train, val = layout.train or layout.val, layout.val
     places = {
         "data.images": train.images,

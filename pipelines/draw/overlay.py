@@ -4,8 +4,6 @@ import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion, distance_transform_edt
 from scipy.ndimage import label as connected_parts
 
+from pipelines.base.machine import font_folder
 from pipelines.vocabularies.colours import Colour
 from pipelines.vocabularies.vocabulary import clean_name
 
@@ -92,19 +91,11 @@ def resized(image: Picture, size: tuple[int, int]) -> Picture:
     return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
 
-def _font_folder() -> Path:
-    """Where matplotlib keeps its fonts; to import it for that takes longer than to draw with them."""
-    package = find_spec("matplotlib")
-    assert package is not None  # a dependency
-    assert package.origin is not None
-    return Path(package.origin).parent / "mpl-data/fonts/ttf"
-
-
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib and knows the star."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(_font_folder() / name, size)
+    return ImageFont.truetype(font_folder() / name, size)
 
 
 def label_box(text: str, size: int, unseen: bool) -> tuple[int, int]:

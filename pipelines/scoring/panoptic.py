@@ -10,12 +10,12 @@ from msgspec import UNSET, UnsetType
 from pydantic import ValidationError
 
 from pipelines.base.errors import ConcatError
-from pipelines.base.progress import Reporter
+from pipelines.base.progress import Reporter, SilentReporter
 from pipelines.base.terms import Candidates
 from pipelines.data.files.archives import Files, open_files
 from pipelines.data.files.decode_json import decode_json
 from pipelines.data.formats.coco_panoptic import not_panoptic, read_panoptic
-from pipelines.data.formats.panoptic_png import decode_panoptic_runs
+from pipelines.data.formats.panoptic_png import build_run_decoder, decode_panoptic_runs
 from pipelines.data.sets.locations import png_folder
 from pipelines.metrics.groups import category_groups
 from pipelines.metrics.panoptic_quality import (
@@ -93,6 +93,7 @@ def score_panoptic(
         predicted_files=open_files(predictions_png or png_folder(predictions)),
         categories=frozenset(vocabulary.ids),
     )
+    build_run_decoder(reporter or SilentReporter())
     counts = total(over_images(score, pairs, workers=workers, reporter=reporter))
     scores = panoptic_scores(counts, vocabulary, images=len(pairs), candidates=candidates, missing=missing)
     scores = scores.model_copy(update={"remarks": remarks.sentences()})

@@ -107,5 +107,5 @@ def test_what_is_wrong_with_a_preparation_is_one_message(streets: Path) -> None:
     refused(concat_here(*_own(streets, "--ignore", "void"), cache=cache), "--ignore wants pixel values")
     Image.fromarray(np.full((41, 60), 1, np.uint8)).save(streets / "labels/1.png")
     refused(concat_here(*_own(streets), cache=cache), "1.png", "60×41 px")
-    Image.fromarray(np.full((40, 60, 3), 1, np.uint8)).save(streets / "labels/1.png")
+    Image.new("RGB", (60, 40), (1, 1, 2)).save(streets / "labels/1.png")
     refused(concat_here(*_own(streets), cache=cache), "1.png", "mode RGB")

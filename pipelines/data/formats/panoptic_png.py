@@ -8,6 +8,7 @@ from PIL import Image
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import atomic_path
+from pipelines.base.progress import Reporter
 from pipelines.data.formats.picture import open_picture
 from pipelines.metrics.segment_runs import SegmentRuns, runs_of
 
@@ -48,6 +49,13 @@ def decode_panoptic_runs(data: bytes, file: Path) -> SegmentRuns:
 
     runs = rgb_runs(data)
     return runs_of(decode_panoptic_png(data, file)) if runs is None else SegmentRuns.at(*runs)
+
+
+def build_run_decoder(reporter: Reporter) -> None:
+    """Compiles `decode_panoptic_runs` on a fresh machine, and says so; before processes start that would each do it."""
+    from pipelines.data.formats.png_runs import build_once  # imports numba
+
+    build_once(reporter)
 
 
 def write_panoptic_png(path: Path, ids: NDArray[np.integer]) -> None:

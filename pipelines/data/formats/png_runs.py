@@ -7,6 +7,7 @@ that panoptic PNGs are published in. Only scoring imports it, since importing nu
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import deflate
@@ -14,6 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
+
+from pipelines.base.progress import Reporter
 
 _START: Final = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _RGB_OF_8_BITS: Final = bytes([8, 2, 0, 0, 0])  # depth, colour type, compression, filters, interlacing
@@ -44,6 +47,23 @@ def rgb_runs(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.int32], tuple[i
     return starts[:n].copy(), colours[:n].copy(), size
 
 
+def build_once(reporter: Reporter) -> None:
+    """Compiles what `rgb_runs` runs, unless that lies on disk already; says so, since it takes seconds.
+
+    Call it before processes are started: each of them would compile for itself.
+    """
+    if not _is_built():
+        reporter.say("Building the PNG reader, once on this machine: some 10 s.")
+    _find_runs(np.zeros((1, 4), np.uint8), *np.empty((2, 1), np.int32))
+
+
+def _is_built() -> bool:
+    """Whether the compiled function lies on disk, made from this source; numba keeps an index file of each."""
+    folder, source = _find_runs.stats.cache_path, Path(__file__)  # $NUMBA_CACHE_DIR, __pycache__ or the user's cache
+    built = [] if folder is None else list(Path(folder).glob(f"{source.stem}._find_runs-*.nbi"))
+    return any(index.stat().st_mtime >= source.stat().st_mtime for index in built)
+
+
 def _size(data: bytes) -> tuple[int, int] | None:
     """(H, W) by an undamaged header of the right form; None if it is another."""
     if not data.startswith(_START) or len(data) < _HEADER_END or data[24:29] != _RGB_OF_8_BITS:
@@ -65,7 +85,7 @@ def _pixel_chunks(data: bytes) -> bytes | None:
     return b"".join(parts) if position == end and data.endswith(_END) else None
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any]) -> Any:
     try:
         return njit(cache=True)(function)
     except RuntimeError:  # no folder to write the compiled function to

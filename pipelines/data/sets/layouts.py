@@ -4,14 +4,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal
+from typing import Final
 
 from pipelines.base.errors import ConcatError
 from pipelines.data.files.archives import exists
 from pipelines.data.formats.label_map_pairs import IMAGES, matlab_maps
 from pipelines.data.sets.locations import Location
-
-Name = Literal["voc", "context", "ade20k", "coco-stuff"]
 
 
 @dataclass(frozen=True)
@@ -32,14 +30,20 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where one set lies, below a root: its images and label maps in the first of several places that is there."""
 
     images: tuple[str, ...]
     labels: tuple[str, ...]
     listing: str | None = None
 
+    @classmethod
+    def of_voc(cls, labels: str, listing: str) -> "Place":
+        """A set in the layout of VOCdevkit."""
+        return cls(("JPEGImages",), (labels,), f"ImageSets/{listing}.txt")
+
     def find(self, root: Path) -> Location | None:
+        """The set below `root`, if all of it is there."""
         images, labels = (_first(root, names) for names in (self.images, self.labels))
         listing = None if self.listing is None else _first(root, (self.listing,))
         if images is None or labels is None or (self.listing is not None and listing is None):
@@ -52,7 +56,7 @@ class _Place:
 
 
 @dataclass(frozen=True)
-class _Published:
+class Published:
     """What is known of a published data set.
 
     Attributes:
@@ -64,69 +68,20 @@ class _Published:
     vocabulary: str
     ignored: tuple[int, ...]
     roots: tuple[str, ...]
-    train: tuple[_Place, ...]
-    val: tuple[_Place, ...]
-
-
-def _voc(labels: str, listing: str) -> _Place:
-    return _Place(("JPEGImages",), (labels,), f"ImageSets/{listing}.txt")
-
-
-def _ade20k(part: str) -> _Place:
-    return _Place((f"images/{part}",), (f"annotations/{part}",))
-
-
-def _coco_stuff(part: str) -> _Place:
-    maps = ("stuffthingmaps_trainval2017", "stuffthingmaps_trainval2017.zip", "stuffthingmaps", "annotations")
-    return _Place((part, f"{part}.zip", f"images/{part}", f"images/{part}.zip"), tuple(f"{m}/{part}" for m in maps))
+    train: tuple[Place, ...]
+    val: tuple[Place, ...]
 
 
 # A few images, without list or sub-folders, which are both sets.
-_FLAT: Final = _Place(("JPEGImages", "images"), ("SegmentationClass", "SegmentationClassContext", "annotations"))
-
-_PUBLISHED: Final[dict[Name, _Published]] = {
-    "voc": _Published(
-        vocabulary="voc20",
-        ignored=(0, 255),  # background, border
-        roots=("", "VOC2012", "VOCdevkit/VOC2012"),
-        train=(
-            _voc("SegmentationClassAug", "Segmentation/trainaug"),
-            _voc("SegmentationClass", "Segmentation/train"),
-            _voc("SegmentationClassAug", "Segmentation/train"),
-        ),
-        val=(_voc("SegmentationClass", "Segmentation/val"), _voc("SegmentationClassAug", "Segmentation/val")),
-    ),
-    "context": _Published(
-        vocabulary="pc59",
-        ignored=(0, 255),  # none of the 59, void
-        roots=("", "VOC2010", "VOCdevkit/VOC2010"),
-        train=(_voc("SegmentationClassContext", "SegmentationContext/train"),),
-        val=(_voc("SegmentationClassContext", "SegmentationContext/val"),),
-    ),
-    "ade20k": _Published(
-        vocabulary="ade150",
-        ignored=(0,),  # other
-        roots=("", "ADEChallengeData2016", "ADEChallengeData2016.zip"),
-        train=(_ade20k("training"),),
-        val=(_ade20k("validation"),),
-    ),
-    "coco-stuff": _Published(
-        vocabulary="coco_stuff",
-        ignored=(255,),  # unlabelled
-        roots=("", "coco"),
-        train=(_coco_stuff("train2017"),),
-        val=(_coco_stuff("val2017"),),
-    ),
-}
+_FLAT: Final = Place(("JPEGImages", "images"), ("SegmentationClass", "SegmentationClassContext", "annotations"))
 
 
-def find_layout(name: Name, root: Path) -> Layout:
+def find_layout(name: str, known: Published, root: Path) -> Layout:
     """Where a published data set lies in a folder, or in the folder that it was unpacked into.
 
     Raises:
         ConcatError: it is not there as it is published; the message tells where it was looked for.
     """
-    known = _PUBLISHED[name]
     for place in known.roots:
         train, val = (_find(root / place, places) for places in (known.train, known.val))
         if not train and not val:
@@ -136,7 +91,7 @@ def find_layout(name: Name, root: Path) -> Layout:
     raise _not_found(name, root, known)
 
 
-def _find(root: Path, places: Sequence[_Place]) -> Location | None:
+def _find(root: Path, places: Sequence[Place]) -> Location | None:
     return next((found for place in places if (found := place.find(root))), None)
 
 
@@ -157,7 +112,7 @@ def _holds(folder: Path, suffixes: frozenset[str]) -> bool:
         return any(PurePosixPath(entry.name).suffix.lower() in suffixes for entry in entries)
 
 
-def _not_found(name: Name, root: Path, known: _Published) -> ConcatError:
+def _not_found(name: str, root: Path, known: Published) -> ConcatError:
     for folder in ("", "cls", "dataset/cls", "benchmark_RELEASE/dataset/cls", "trainval"):  # of SBD and of Context
         if _holds(root / folder, frozenset({".mat"})):
             return matlab_maps(root / folder)

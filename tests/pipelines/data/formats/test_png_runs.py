@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -154,3 +157,47 @@ def test_real_pngs_are_of_the_fast_form() -> None:
     for annotation in annotations:
         data = (folder / "panoptic_train2017" / annotation["file_name"]).read_bytes()
         assert np.array_equal(runs_spelt_out(data), map_by_pil(data))
+
+
+SCORING = """
+import sys
+sys.path.append({tests!r})
+from pathlib import Path
+from pipelines.base.progress import SilentReporter
+from pipelines.scoring.panoptic import score_panoptic
+from scoring_world import write_panoptic_pair
+
+class Speaking(SilentReporter):
+    def say(self, text):
+        print(text)
+
+if __name__ == "__main__":
+    pair = write_panoptic_pair(Path(sys.argv[1]))
+    score_panoptic(pair.truth, pair.predictions, workers=2, reporter=Speaking())
+"""
+
+
+def test_the_reader_is_built_once_before_processes_start_and_said(tmp_path: Path) -> None:
+    root = Path(__file__).parents[4]
+    (tmp_path / "scoring.py").write_text(SCORING.format(tests=str(root / "tests")))
+    path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+    # numba tells in its log what it compiled and kept, and what it found
+    environment = {
+        **os.environ,
+        "NUMBA_CACHE_DIR": str(tmp_path / "numba"),
+        "NUMBA_DEBUG_CACHE": "1",
+        "PYTHONPATH": path,
+    }
+
+    def score(world: str) -> str:
+        command = [sys.executable, "scoring.py", world]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True, timeout=300
+        ).stdout
+
+    first, second = score("one"), score("two")
+    assert first.count("Building the PNG reader") == 1
+    assert first.count("index saved to") == 5  # the function and the four that it calls, by one process
+    assert "Building" not in second
+    assert "index saved to" not in second
+    assert "data loaded from" in second
