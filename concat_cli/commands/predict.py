@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.data.files.find_photos import FoundPhoto
-    from pipelines.predict.predictions import Row
+    from pipelines.predict.prediction_files import Row
     from pipelines.predict.segmenter import Segmenter
 
 EXAMPLES = """[bold]Examples[/]

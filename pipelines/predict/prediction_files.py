@@ -2,25 +2,58 @@
 
 import csv
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from pipelines.base.errors import ConcatError
-from pipelines.base.files import atomic_path, write_json
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.base.files import atomic_path
 from pipelines.data.formats.coco_panoptic import category_entries
-from pipelines.data.formats.label_map import write_label_map
-from pipelines.data.formats.panoptic_png import write_panoptic_png
 from pipelines.draw.panels import save_png
-from pipelines.predict.predictions import (
-    InstanceResult,
-    PanopticResult,
-    Prediction,
-    Row,
-    SemanticResult,
-    official_segments,
-)
-from pipelines.vocabularies.vocabulary import Vocabulary, write_part
+from pipelines.vocabularies.vocabulary import Vocabulary
 
-_LARGEST_LABEL = 65535
+Json = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """A line of a prediction's table: box in px; share of the picture in percent."""
+
+    id: int
+    name: str
+    kind: str
+    unseen: bool
+    score: float | None
+    area: int
+    share: float
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class Writable(Protocol):
+    """A prediction of one image, which knows the official form of its task."""
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The picture, H×W×3."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The names asked for."""
+
+    def overlay(self) -> Image.Image:
+        """The picture with what was found."""
+
+    def table(self) -> list[Row]:
+        """What was found."""
+
+    def write(self, folder: Path, name: str, image_id: int) -> list[Json]:
+        """Writes the files of this image; returns its entries in the json of all images."""
+
+    def write_json(self, folder: Path, listed: Json, found: list[Json]) -> None:
+        """Writes the json of all images: `listed` are images and categories, `found` all entries."""
 
 
 class PredictionFiles:
@@ -38,10 +71,10 @@ class PredictionFiles:
         self.folder = folder
         self._images: list[dict[str, Any]] = []
         self._found: list[dict[str, Any]] = []  # annotations or results
-        self._last: Prediction | None = None
+        self._last: Writable | None = None
         self._stems: set[str] = set()
 
-    def add(self, file_name: str, prediction: Prediction) -> str:
+    def add(self, file_name: str, prediction: Writable) -> str:
         """Writes the files of one image.
 
         Args:
@@ -52,15 +85,7 @@ class PredictionFiles:
         """
         name, id = self._free_name(file_name), len(self._images) + 1
         height, width, _ = prediction.pixels.shape
-        if isinstance(prediction, PanopticResult):
-            png = f"{name}.png"
-            write_panoptic_png(self.folder / "panoptic" / png, prediction.ids)
-            self._found.append({"image_id": id, "file_name": png, "segments_info": official_segments(prediction)})
-        elif isinstance(prediction, SemanticResult):
-            _check_labels(prediction.vocabulary)
-            write_label_map(self.folder / "semantic" / f"{name}.png", prediction.labels)
-        else:
-            self._found += [{"image_id": id, **result} for result in _results(prediction)]
+        self._found += prediction.write(self.folder, name, id)
         save_png(self.folder / "overlays" / f"{name}.png", prediction.overlay())
         _write_table(self.folder / "tables" / f"{name}.csv", prediction.table())
         self._images.append({"id": id, "file_name": file_name, "height": height, "width": width})
@@ -71,15 +96,8 @@ class PredictionFiles:
         """Writes the jsons; nothing, if no image was added."""
         if self._last is None:
             return
-        vocabulary = self._last.vocabulary
-        listed = {"images": self._images, "categories": category_entries(vocabulary)}
-        if isinstance(self._last, PanopticResult):
-            write_json(self.folder / "panoptic.json", {**listed, "annotations": self._found}, indent=None)
-        elif isinstance(self._last, SemanticResult):
-            write_part(self.folder / "semantic.json", vocabulary)
-        else:
-            write_json(self.folder / "instances.json", self._found, indent=None)
-            write_json(self.folder / "images.json", listed, indent=None)
+        listed = {"images": self._images, "categories": category_entries(self._last.vocabulary)}
+        self._last.write_json(self.folder, listed, self._found)
 
     def _free_name(self, file_name: str) -> str:
         stem = PurePosixPath(file_name).with_suffix("").as_posix()
@@ -89,27 +107,6 @@ class PredictionFiles:
             name = f"{stem}-{number}"
         self._stems.add(name)
         return name
-
-
-def _check_labels(vocabulary: Vocabulary) -> None:
-    if max(vocabulary.ids) > _LARGEST_LABEL:
-        raise ConcatError(
-            f"The category id {max(vocabulary.ids)} does not fit into a label map.",
-            mend=f"Use a vocabulary of ids up to {_LARGEST_LABEL} for the semantic task.",
-        )
-
-
-def _results(prediction: InstanceResult) -> list[dict[str, Any]]:
-    """COCO's results, without the image id."""
-    return [
-        {
-            "category_id": instance.category.id,
-            "segmentation": instance.rle,
-            "bbox": [float(side) for side in instance.box],
-            "score": round(instance.score, 6),
-        }
-        for instance in prediction.instances
-    ]
 
 
 def _write_table(path: Path, rows: list[Row]) -> None:

@@ -10,29 +10,18 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from scipy.ndimage import find_objects
 
+from pipelines.base.errors import ConcatError
+from pipelines.base.files import write_json
+from pipelines.data.formats.label_map import LARGEST, write_label_map
+from pipelines.data.formats.panoptic_png import write_panoptic_png
 from pipelines.draw.overlay import PANEL_SIDE, LabelledSegment, overlay
 from pipelines.inference.instance import DRAWN_FROM, Rle
-from pipelines.vocabularies.vocabulary import Category, Vocabulary
+from pipelines.predict.prediction_files import Json, PredictionFiles, Row
+from pipelines.vocabularies.vocabulary import Category, Vocabulary, write_part
 
 _SIDES: Final = (PANEL_SIDE, 1024)
 
 Box = tuple[int, int, int, int]
-
-
-class Row(NamedTuple):
-    """A line of a prediction's table: box in px; share of the picture in percent."""
-
-    id: int
-    name: str
-    kind: str
-    unseen: bool
-    score: float | None
-    area: int
-    share: float
-    x: int
-    y: int
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +57,47 @@ class Instance:
         return coco_mask.decode(self.rle).astype(bool)
 
 
+class Shown(NamedTuple):
+    """What of a prediction is drawn and tabulated.
+
+    Attributes:
+        ids: int32, H×W, what is drawn at each pixel; 0 is nothing.
+        drawn: the ids to draw, each with its category.
+        listed: what stands in the table, by the id that it bears there.
+    """
+
+    ids: NDArray[np.int32]
+    drawn: list[tuple[int, Category]]
+    listed: list[tuple[int, "Segment | Instance"]]
+
+
+def _overlay(prediction: "Prediction", side: int | None = None) -> Image.Image:
+    """The picture with what is shown filled, outlined and named; the longer side is `side` px."""
+    shown, pixels = prediction.shown(), prediction.pixels
+    side = side or min(max(*pixels.shape[:2], _SIDES[0]), _SIDES[1])
+    labelled = [LabelledSegment(id, c.name, c.color, c.unseen, c.isthing) for id, c in shown.drawn]
+    return Image.fromarray(overlay(pixels, shown.ids, labelled, side=side))
+
+
+def _table(prediction: "Prediction") -> list[Row]:
+    """A row for each segment, region or instance shown."""
+    height, width, _ = prediction.pixels.shape
+    return [_row(id, found, height * width) for id, found in prediction.shown().listed]
+
+
+def _row(id: int, found: "Segment | Instance", pixels: int) -> Row:
+    category, score = found.category, None if found.score is None else round(found.score, 4)
+    kind, share = "thing" if category.isthing else "stuff", round(100 * found.area / pixels, 2)
+    return Row(id, category.name, kind, category.unseen, score, found.area, share, *found.box)
+
+
+def _save(prediction: "Prediction", folder: Path | str, stem: str) -> None:
+    """Writes overlay, table and the official form below `folder`, as `concat predict` does."""
+    files = PredictionFiles(Path(folder))
+    files.add(f"{stem}.png", prediction)
+    files.finish()
+
+
 @dataclass(frozen=True)
 class PanopticResult:
     """Segments that do not overlap.
@@ -84,17 +114,20 @@ class PanopticResult:
     ids: NDArray[np.int32]
     segments: tuple[Segment, ...]
 
-    def overlay(self, side: int | None = None) -> Image.Image:
-        """The picture with its segments filled, outlined and named; the longer side is `side` px."""
-        return _drawn(self.pixels, self.ids, [(s.id, s.category) for s in self.segments], side)
+    overlay, table, save = _overlay, _table, _save
 
-    def table(self) -> list[Row]:
-        """A row a segment."""
-        return [_row(s.id, s, self.ids.size) for s in self.segments]
+    def shown(self) -> Shown:
+        """All segments."""
+        return Shown(self.ids, [(s.id, s.category) for s in self.segments], [(s.id, s) for s in self.segments])
 
-    def save(self, folder: Path | str, stem: str) -> None:
-        """Writes overlay, table, PNG and json below `folder`, as `concat predict` does."""
-        _save(self, folder, stem)
+    def write(self, folder: Path, name: str, image_id: int) -> list[Json]:
+        """Writes `panoptic/NAME.png`; returns the annotation."""
+        write_panoptic_png(folder / "panoptic" / f"{name}.png", self.ids)
+        return [{"image_id": image_id, "file_name": f"{name}.png", "segments_info": official_segments(self)}]
+
+    def write_json(self, folder: Path, listed: Json, found: list[Json]) -> None:
+        """Writes `panoptic.json` of all images."""
+        write_json(folder / "panoptic.json", {**listed, "annotations": found}, indent=None)
 
 
 @dataclass(frozen=True)
@@ -113,18 +146,30 @@ class SemanticResult:
     labels: NDArray[np.int32]
     regions: tuple[Segment, ...]
 
-    def overlay(self, side: int | None = None) -> Image.Image:
-        """The picture with its regions filled, outlined and named; the longer side is `side` px."""
-        shifted = [(s.id + 1, s.category) for s in self.regions]  # the id 0 is a category here, not void
-        return _drawn(self.pixels, self.labels + 1, shifted, side)
+    overlay, table, save = _overlay, _table, _save
 
-    def table(self) -> list[Row]:
-        """A row a region."""
-        return [_row(s.id, s, self.labels.size) for s in self.regions]
+    def shown(self) -> Shown:
+        """All regions; drawn by their ids and one, since the id 0 is a category here, not void."""
+        return Shown(self.labels + 1, [(s.id + 1, s.category) for s in self.regions], [(s.id, s) for s in self.regions])
 
-    def save(self, folder: Path | str, stem: str) -> None:
-        """Writes overlay, table and label map below `folder`, as `concat predict` does."""
-        _save(self, folder, stem)
+    def write(self, folder: Path, name: str, image_id: int) -> list[Json]:  # noqa: ARG002  (a label map knows no image)
+        """Writes the label map `semantic/NAME.png`.
+
+        Raises:
+            ConcatError: a category id does not fit into one.
+        """
+        highest = max(self.vocabulary.ids)
+        if highest > LARGEST:
+            raise ConcatError(
+                f"The category id {highest} does not fit into a label map.",
+                mend=f"Use a vocabulary of ids up to {LARGEST} for the semantic task.",
+            )
+        write_label_map(folder / "semantic" / f"{name}.png", self.labels)
+        return []
+
+    def write_json(self, folder: Path, listed: Json, found: list[Json]) -> None:  # noqa: ARG002
+        """Writes `semantic.json`, the vocabulary of the maps' values."""
+        write_part(folder / "semantic.json", self.vocabulary)
 
 
 @dataclass(frozen=True)
@@ -143,27 +188,33 @@ class InstanceResult:
     instances: tuple[Instance, ...]
     shown_from: float = DRAWN_FROM
 
-    @property
-    def shown(self) -> list[Instance]:
-        """Those that are drawn and tabulated."""
-        return [instance for instance in self.instances if instance.score >= self.shown_from]
+    overlay, table, save = _overlay, _table, _save
 
-    def overlay(self, side: int | None = None) -> Image.Image:
-        """The picture with the instances shown, the best in front; the longer side is `side` px."""
+    def shown(self) -> Shown:
+        """Those of high score, the best in front; the ids count them."""
         ids = np.zeros(self.pixels.shape[:2], np.int32)
-        shown = list(enumerate(self.shown, start=1))
-        for number, instance in reversed(shown):
+        numbered = list(enumerate((i for i in self.instances if i.score >= self.shown_from), start=1))
+        for number, instance in reversed(numbered):
             ids[instance.mask()] = number
-        return _drawn(self.pixels, ids, [(number, instance.category) for number, instance in shown], side)
+        return Shown(ids, [(number, instance.category) for number, instance in numbered], [*numbered])
 
-    def table(self) -> list[Row]:
-        """A row for each instance shown; the ids count them."""
-        height, width, _ = self.pixels.shape
-        return [_row(number, instance, height * width) for number, instance in enumerate(self.shown, start=1)]
+    def write(self, folder: Path, name: str, image_id: int) -> list[Json]:  # noqa: ARG002  (results need no file)
+        """The results of COCO's format."""
+        return [
+            {
+                "image_id": image_id,
+                "category_id": instance.category.id,
+                "segmentation": instance.rle,
+                "bbox": [float(side) for side in instance.box],
+                "score": round(instance.score, 6),
+            }
+            for instance in self.instances
+        ]
 
-    def save(self, folder: Path | str, stem: str) -> None:
-        """Writes overlay, table and results json below `folder`, as `concat predict` does."""
-        _save(self, folder, stem)
+    def write_json(self, folder: Path, listed: Json, found: list[Json]) -> None:
+        """Writes `instances.json`, the results of all images, and `images.json`."""
+        write_json(folder / "instances.json", found, indent=None)
+        write_json(folder / "images.json", listed, indent=None)
 
 
 Prediction = PanopticResult | SemanticResult | InstanceResult
@@ -177,28 +228,6 @@ def boxes_of(ids: NDArray[np.int32]) -> dict[int, Box]:
         for id, place in found
         if place is not None
     }
-
-
-def _drawn(
-    pixels: NDArray[np.uint8], ids: NDArray[np.int32], drawn: list[tuple[int, Category]], side: int | None
-) -> Image.Image:
-    side = side or min(max(*pixels.shape[:2], _SIDES[0]), _SIDES[1])
-    labelled = [LabelledSegment(id, c.name, c.color, c.unseen, c.isthing) for id, c in drawn]
-    return Image.fromarray(overlay(pixels, ids, labelled, side=side))
-
-
-def _row(id: int, found: Segment | Instance, pixels: int) -> Row:
-    category, score = found.category, None if found.score is None else round(found.score, 4)
-    kind, share = "thing" if category.isthing else "stuff", round(100 * found.area / pixels, 2)
-    return Row(id, category.name, kind, category.unseen, score, found.area, share, *found.box)
-
-
-def _save(prediction: Prediction, folder: Path | str, stem: str) -> None:
-    from pipelines.predict.prediction_files import PredictionFiles  # which knows these types
-
-    files = PredictionFiles(Path(folder))
-    files.add(f"{stem}.png", prediction)
-    files.finish()
 
 
 def official_segments(prediction: PanopticResult) -> list[dict[str, Any]]:
