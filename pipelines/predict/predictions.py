@@ -57,7 +57,7 @@ class Instance:
         return coco_mask.decode(self.rle).astype(bool)
 
 
-class Shown(NamedTuple):
+class View(NamedTuple):
     """What of a prediction is drawn and tabulated.
 
     Attributes:
@@ -73,16 +73,16 @@ class Shown(NamedTuple):
 
 def _overlay(prediction: "Prediction", side: int | None = None) -> Image.Image:
     """The picture with what is shown filled, outlined and named; the longer side is `side` px."""
-    shown, pixels = prediction.shown(), prediction.pixels
+    view, pixels = prediction.view(), prediction.pixels
     side = side or min(max(*pixels.shape[:2], _SIDES[0]), _SIDES[1])
-    labelled = [LabelledSegment(id, c.name, c.color, c.unseen, c.isthing) for id, c in shown.drawn]
-    return Image.fromarray(overlay(pixels, shown.ids, labelled, side=side))
+    labelled = [LabelledSegment(id, c.name, c.color, c.unseen, c.isthing) for id, c in view.drawn]
+    return Image.fromarray(overlay(pixels, view.ids, labelled, side=side))
 
 
 def _table(prediction: "Prediction") -> list[Row]:
     """A row for each segment, region or instance shown."""
     height, width, _ = prediction.pixels.shape
-    return [_row(id, found, height * width) for id, found in prediction.shown().listed]
+    return [_row(id, found, height * width) for id, found in prediction.view().listed]
 
 
 def _row(id: int, found: "Segment | Instance", pixels: int) -> Row:
@@ -116,9 +116,9 @@ class PanopticResult:
 
     overlay, table, save = _overlay, _table, _save
 
-    def shown(self) -> Shown:
+    def view(self) -> View:
         """All segments."""
-        return Shown(self.ids, [(s.id, s.category) for s in self.segments], [(s.id, s) for s in self.segments])
+        return View(self.ids, [(s.id, s.category) for s in self.segments], [(s.id, s) for s in self.segments])
 
     def write(self, folder: Path, name: str, image_id: int) -> list[Json]:
         """Writes `panoptic/NAME.png`; returns the annotation."""
@@ -148,9 +148,9 @@ class SemanticResult:
 
     overlay, table, save = _overlay, _table, _save
 
-    def shown(self) -> Shown:
+    def view(self) -> View:
         """All regions; drawn by their ids and one, since the id 0 is a category here, not void."""
-        return Shown(self.labels + 1, [(s.id + 1, s.category) for s in self.regions], [(s.id, s) for s in self.regions])
+        return View(self.labels + 1, [(s.id + 1, s.category) for s in self.regions], [(s.id, s) for s in self.regions])
 
     def write(self, folder: Path, name: str, image_id: int) -> list[Json]:  # noqa: ARG002  (a label map knows no image)
         """Writes the label map `semantic/NAME.png`.
@@ -190,13 +190,18 @@ class InstanceResult:
 
     overlay, table, save = _overlay, _table, _save
 
-    def shown(self) -> Shown:
-        """Those of high score, the best in front; the ids count them."""
+    @property
+    def shown(self) -> list[Instance]:
+        """Those that are drawn and tabulated."""
+        return [instance for instance in self.instances if instance.score >= self.shown_from]
+
+    def view(self) -> View:
+        """Those shown, the best in front; the ids count them."""
         ids = np.zeros(self.pixels.shape[:2], np.int32)
-        numbered = list(enumerate((i for i in self.instances if i.score >= self.shown_from), start=1))
+        numbered = list(enumerate(self.shown, start=1))
         for number, instance in reversed(numbered):
             ids[instance.mask()] = number
-        return Shown(ids, [(number, instance.category) for number, instance in numbered], [*numbered])
+        return View(ids, [(number, instance.category) for number, instance in numbered], [*numbered])
 
     def write(self, folder: Path, name: str, image_id: int) -> list[Json]:  # noqa: ARG002  (results need no file)
         """The results of COCO's format."""

@@ -197,7 +197,7 @@ def test_the_reader_is_built_once_before_processes_start_and_said(tmp_path: Path
 
     first, second = score("one"), score("two")
     assert first.count("Building the PNG reader") == 1
-    saved = [line for line in first.splitlines() if "saved to" in line]
+    saved = [line for line in first.splitlines() if "data saved to" in line]
     assert saved
     assert len(saved) == len(set(saved))  # by one process
     assert "Building" not in second
