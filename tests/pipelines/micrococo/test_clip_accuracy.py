@@ -20,9 +20,12 @@ from pipelines.micrococo.clip_accuracy import (
     open_micro_clip,
     text_cosines,
 )
+from pipelines.micrococo.clip_batches import scene_caption
+from pipelines.micrococo.clip_settings import MicroClipSettings
+from pipelines.micrococo.clip_token_table import TokenTable
 from pipelines.micrococo.clip_views import segment_views
 from pipelines.micrococo.render import render_scene, scene_rng
-from pipelines.micrococo.train_clip import MicroClipSettings, TokenTable, contrastive_loss, scene_caption, train
+from pipelines.micrococo.train_clip import contrastive_loss, train
 from pipelines.micrococo.turns import WAYS, turned
 from pipelines.micrococo.world import MICROCOCO_CATEGORIES
 
