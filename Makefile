@@ -1,4 +1,5 @@
 # make demo: set up and run the whole method on the embedded world.   make test: set up, check and pass the tests.
+# make docs: build the documentation into site/.
 PYTHON ?= python3
 DEMO ?= demo
 BIN := .venv/bin
@@ -7,12 +8,12 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export PIP_ROOT_USER_ACTION ?= ignore
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: demo test check venv clean
+.PHONY: demo test check docs venv clean
 
 demo: venv
 	$(BIN)/concat demo --run $(DEMO)
 
-test: venv .venv/.peers check
+test: venv .venv/.peers check docs
 	$(BIN)/python -m pytest
 
 check: venv
@@ -21,6 +22,10 @@ check: venv
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Links and anchors are checked; a broken one fails.
+docs: venv
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 venv: .venv/.ready
 
 # torch and torchvision come pinned as a pair: builds that do not belong together fail at import.
@@ -28,7 +33,7 @@ venv: .venv/.ready
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed: make PYTHON=python3.12 …"'
 	$(PYTHON) -m venv .venv
 	$(PIP) --upgrade pip
-	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	$(PIP) --constraint constraints.txt --editable '.[dev,docs]'
 	touch $@
 
 # The official panoptic evaluation, which scores are held to; without it, that one test is skipped. It asks for an old
@@ -39,4 +44,4 @@ venv: .venv/.ready
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build site *.egg-info

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from pydantic.fields import FieldInfo
 from rich.markup import escape
 from typer.core import TyperCommand
 
@@ -38,7 +37,14 @@ def command_with_settings(*sections: str) -> type[TyperCommand]:
 def settings_lines(recipe: Recipe, sections: Sequence[str]) -> Iterator[str]:
     """A line for each setting of the sections."""
     for section in sections:
-        yield from _lines(getattr(recipe, section), section)
+        for key, value, meaning in _rows(getattr(recipe, section), section):
+            shown = f" [dim]= {escape(value)}[/]" if value else ""
+            yield f"  [cyan]{key}[/]{shown}  {escape(meaning)}"
+
+
+def settings_rows(section: str) -> Iterator[tuple[str, str, str]]:
+    """Key, default and meaning of every setting of a section."""
+    yield from _rows(getattr(Recipe(), section), section)
 
 
 def _kinds_set(args: Sequence[str]) -> Iterator[str]:
@@ -48,34 +54,28 @@ def _kinds_set(args: Sequence[str]) -> Iterator[str]:
             yield value
 
 
-def _lines(settings: Settings, prefix: str) -> Iterator[str]:
+def _rows(settings: Settings, prefix: str) -> Iterator[tuple[str, str, str]]:
     for name, field in type(settings).model_fields.items():
         value, key = getattr(settings, name), f"{prefix}.{name}"
         table = table_of(field)
         if table and isinstance(value, dict):
-            yield f"  [cyan]{key}.NAME[/]  {escape(field.description or '')}"
+            yield f"{key}.NAME", "", field.description or ""
             for entry, inner in value.items():
-                yield from _lines(inner, f"{key}.{entry}")
+                yield from _rows(inner, f"{key}.{entry}")
         elif table:
-            yield from _lines(value, key)
+            yield from _rows(value, key)
             yield from _other_kinds(value, key, table)
         elif isinstance(value, Settings):
-            yield from _lines(value, key)
+            yield from _rows(value, key)
         else:
-            yield _line(key, value, field)
+            yield key, str(list(value) if isinstance(value, tuple) else value) or "''", field.description or ""
 
 
-def _other_kinds(chosen: PartSettings, key: str, table: PartTable) -> Iterator[str]:
+def _other_kinds(chosen: PartSettings, key: str, table: PartTable) -> Iterator[tuple[str, str, str]]:
     """The other kinds of a part, with the settings that they have besides."""
     for kind, part in table.parts.items():
         if kind == chosen.kind:
             continue
         own = [name for name in part.settings.model_fields if name not in type(chosen).model_fields]
         about = (part.settings.__doc__ or "").splitlines()[0]
-        besides = f" Has {', '.join(own)} besides." if own else ""
-        yield f"  [cyan]{key}.kind={kind}[/]  {escape(about + besides)}"
-
-
-def _line(key: str, value: Any, field: FieldInfo) -> str:
-    shown = escape(str(list(value) if isinstance(value, tuple) else value)) or "''"
-    return f"  [cyan]{key}[/] [dim]= {shown}[/]  {escape(field.description or '')}"
+        yield f"{key}.kind={kind}", "", about + (f" Has {', '.join(own)} besides." if own else "")

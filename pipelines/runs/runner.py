@@ -205,6 +205,7 @@ def _locked(run: Run) -> Iterator[None]:
                 file=run.folder,
                 mend="Wait for it to end, or use another --run directory.",
             ) from None
+        os.register_at_fork(after_in_child=file.close)  # else loader processes would hold it when this one is killed
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

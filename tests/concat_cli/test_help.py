@@ -80,5 +80,5 @@ def test_the_readme_has_no_gap_and_its_picture_is_there() -> None:
     for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text):
         assert (root / picture).is_file()
     known = set(COMMANDS)
-    for command in re.findall(r"(?m)^concat ([a-z-]+)", text) + re.findall(r"`concat ([a-z-]+)", text):
+    for command in re.findall(r"(?m)(?:^|`)concat ([a-z][a-z-]*)", text):
         assert command in known
