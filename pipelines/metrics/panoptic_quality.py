@@ -109,8 +109,8 @@ def score_image(
     Args:
         truth_ids: integer, H×W, 0 to 2²⁴−1; 0 is void. Its runs (`runs_of`) spare work where one truth judges several
             predictions.
-        truth_segments: the segments the truth's json lists. One with the id of void is counted as panopticapi counts
-            it, and so is a predicted one, unless it has no pixel: then it is none.
+        truth_segments: the segments the truth's json lists. One with the id of void is missed by every prediction; a
+            predicted one is a segment like others, as in panopticapi, unless it has no pixel: then it is none.
         predicted_ids: the same, or its runs.
         predicted_segments: one for each id in `predicted_ids` other than 0.
         categories: the category ids there are.
@@ -133,12 +133,13 @@ def score_image(
     score = ImageScore()
     matched_truths, matched_predictions = set(), set()
     for (truth_id, predicted_id), overlap in overlaps.items():
-        truth, prediction = truths.get(truth_id), predictions.get(predicted_id)
+        truth = truths.get(truth_id) if truth_id != VOID else None  # void's pixels are nobody's
+        prediction = predictions.get(predicted_id)
         if truth is None or prediction is None or truth.iscrowd or truth.category_id != prediction.category_id:
             continue
         truth_area = truth_areas[truth_id]
         union = areas[predicted_id] + truth_area - overlap - overlaps.get((VOID, predicted_id), 0)
-        if truth_area == 0 or (union < overlap and VOID not in truths):
+        if truth_area == 0 or union < overlap:
             raise WrongTruthError(
                 f"The area of segment {truth_id} of image {image} is too small: {truth_area} px.",
                 mend="State the area of every segment of the ground truth, as counted in its PNG.",

@@ -9,12 +9,12 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.remarks import Remarks
 from pipelines.base.terms import Candidates
 from pipelines.data.files.archives import read_bytes
 from pipelines.data.files.plain_json import plain_entry
 from pipelines.metrics.instance_ap import InstanceFigures, evaluate_instances, summarise_instances
 from pipelines.metrics.instance_input import Kind, checked_images, checked_truth, without_empty
-from pipelines.scoring.remarks import Remarks
 from pipelines.scoring.scores import Figures, Scores, candidates_of, state_scores
 from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
@@ -86,11 +86,7 @@ def score_instances(
 def _remarks(empty: Sequence[Json]) -> tuple[str, ...]:
     remarks = Remarks()
     for annotation in empty:
-        remarks.add(
-            "1 instance of the ground truth has no pixel and is no object",
-            "{n} instances of the ground truth have no pixel and are no objects",
-            f"id {annotation.get('id')} of image {annotation.get('image_id')}",
-        )
+        remarks.add_empty_instance(f"id {annotation.get('id')} of image {annotation.get('image_id')}")
     return remarks.sentences()
 
 

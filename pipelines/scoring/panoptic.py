@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pipelines.base.errors import ConcatError
 from pipelines.base.progress import Reporter, SilentReporter
+from pipelines.base.remarks import Remarks
 from pipelines.base.terms import Candidates
 from pipelines.data.files.archives import Files, open_files
 from pipelines.data.files.decode_json import decode_json
@@ -30,7 +31,6 @@ from pipelines.metrics.panoptic_quality import (
 from pipelines.metrics.segment_runs import SegmentRuns
 from pipelines.scoring.images import over_images, refuse_missing
 from pipelines.scoring.panoptic_pairs import Pair, pair_images, read_predictions
-from pipelines.scoring.remarks import Remarks
 from pipelines.scoring.scores import Figures, Scores, candidates_of, state_scores
 from pipelines.vocabularies.vocabulary import Category, Vocabulary
 

@@ -40,6 +40,8 @@ def execute(context: StageContext) -> None:
     _write_counts(out / "counts.csv", vocabulary, result)
     _write_dropped(out / "dropped.csv", vocabulary, result)
     _check(context, vocabulary)
+    for remark in result.remarks:
+        context.reporter.say(remark)
     context.notes |= {
         "images_kept": result.kept,
         "images_dropped": len(result.dropped),
@@ -47,6 +49,7 @@ def execute(context: StageContext) -> None:
         "images_without_seen_segments": result.empty,
         "images_without_labels": result.unannotated,
         "segments_of_other_categories": result.outside,
+        "remarks": list(result.remarks),
         "seen": len(vocabulary.seen),
         "unseen": len(vocabulary.unseen),
         "backbone": origin.model_dump(mode="json"),

@@ -21,11 +21,11 @@ from pipelines.data.files.archives import Files
 from pipelines.data.files.decode_json import decode_value
 from pipelines.data.files.file_names import check_name
 from pipelines.data.files.json_spans import Spans, decode_each, read_spans, write_spans
+from pipelines.data.formats.coco_instances import draws_nothing
 from pipelines.data.formats.coco_panoptic import CategoryId
 from pipelines.vocabularies.vocabulary import Category, Vocabulary
 
 JsonTask = Literal["panoptic", "instance"]
-_SHORT: Final = 400  # bytes of a mask that may be polygons of two points; longer ones are not looked into
 _OF_THE_WHOLE: Final = ("info", "licenses", "categories")
 
 
@@ -214,23 +214,15 @@ def _instances(
         if entry.image_id not in image_ids:
             found.add("annotation without image", f"image id {entry.image_id}")
         elif entry.image_id in usable and (split or not outside):
-            places.append(place)
-            if _draws_nothing(entry.segmentation):
+            if draws_nothing(entry.segmentation):
                 number = place if entry.id is UNSET else entry.id
                 found.add("instance without pixel", f"id {number} of {_name(spans.images[usable[entry.image_id]])}")
+            else:
+                places.append(place)
     _say_unknown("category outside" if split else "unknown category", unknown, "instance", found)
     for image_id in [image_id for image_id in usable if image_id not in annotated]:
         found.add("image without instance", _name(spans.images[usable[image_id]]))
     return places
-
-
-def _draws_nothing(segmentation: Raw) -> bool:
-    """Whether a mask is a list of polygons without one of three corners; whatever else it is, its reader judges."""
-    try:
-        polygons = msgspec.json.decode(segmentation, type=list[list[Raw]]) if len(segmentation) < _SHORT else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return polygons is not None and all(len(polygon) < 6 for polygon in polygons)
 
 
 def _is_safe(name: str, annotations: Path, found: FindingList) -> bool:

@@ -58,6 +58,6 @@ def decode_value(data: bytes | msgspec.Raw, kind: type[_T]) -> _T:
 def refused(refusal: Refusal, path: Path, what: str) -> CorruptFileError:
     """The error for a json that lacks a field of its format, or, with a mend of its own, for a number that is none."""
     error = refusal(path, what)
-    if "Expected `int" in what:
+    if "Expected `int`, got" in what:
         error.mend = WHOLE_NUMBER
     return error

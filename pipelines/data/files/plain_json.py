@@ -13,7 +13,7 @@ import msgspec
 WHOLE: Final = frozenset({"id", "image_id", "category_id", "height", "width", "area", "iscrowd", "isthing"})
 SWITCHES: Final = frozenset({"iscrowd", "isthing"})
 _LENGTHS: Final = {"bbox": 4, "color": 3}  # fields that may be left out, and so are where they hold no such list
-_DIGITS: Final = re.compile(r"\s*[+-]?\d+(\.0*)?\s*")
+_DIGITS: Final = re.compile(r" *-?[0-9]{1,16}(\.0*)? *")
 _EXACT: Final = 2**53  # integers that a float holds
 
 

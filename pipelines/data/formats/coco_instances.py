@@ -6,12 +6,16 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Raw
+from pycocotools import mask as coco_mask
 
 from pipelines.base.errors import CorruptFileError
 from pipelines.data.files.decode_json import decode_json
 from pipelines.data.files.file_names import check_name
-from pipelines.data.formats.coco_panoptic import CategoryId, ImageId, ImageInfo, check_ids
+from pipelines.data.formats.coco_panoptic import CategoryId, Crowd, ImageId, ImageInfo, check_ids
+from pipelines.metrics.rle import DamagedMaskError
+from pipelines.metrics.truth_rle import truth_rle
 
+_SHORT: Final = 400  # bytes
 MOST_PIXELS: Final = 1 << 27
 """Pixels of an image; one that claims more would fill the memory, for its masks are painted unseen."""
 
@@ -26,7 +30,7 @@ class Instance(msgspec.Struct, gc=False):
     category_id: CategoryId
     segmentation: Raw
     area: Annotated[float, Meta(ge=0, lt=2**53)] = 0.0
-    iscrowd: Annotated[int, Meta(ge=0, le=1)] = 0
+    iscrowd: Crowd = 0
 
 
 class InstancesJson(msgspec.Struct):
@@ -63,6 +67,23 @@ def read_instances(path: Path, cache: Path | None = None) -> InstancesJson:
         if image.height * image.width > MOST_PIXELS:
             raise CorruptFileError(f"Image {image.id} is said to have {image.width}×{image.height} px.", file=path)
     return content
+
+
+def draws_nothing(segmentation: Raw) -> bool:
+    """Whether a mask is stated as empty: no polygon of three corners, or no run of pixels.
+
+    Masks of many bytes are not looked into; polygons that fall between the pixels are found when they are drawn.
+    """
+    if not 0 < len(segmentation) < _SHORT:
+        return False
+    try:
+        mask = msgspec.json.decode(segmentation)
+        if isinstance(mask, list):
+            return all(isinstance(polygon, list) and len(polygon) < 6 for polygon in mask)
+        height, width = mask["size"]
+        return not coco_mask.area(truth_rle(mask, (height, width)))
+    except (msgspec.DecodeError, UnicodeDecodeError, DamagedMaskError, KeyError, TypeError, ValueError):
+        return False  # its reader says what it is
 
 
 def not_instances(path: Path, what: str) -> CorruptFileError:

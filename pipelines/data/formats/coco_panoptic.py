@@ -16,6 +16,7 @@ from pipelines.vocabularies.vocabulary import Vocabulary
 SegmentId = Annotated[int, Meta(ge=0, lt=2**24)]  # what an RGB pixel holds; 0 is void, though some list it
 CategoryId = Annotated[int, Meta(ge=0, lt=2**24)]
 Area = Annotated[int, Meta(ge=0, lt=2**53)]
+Crowd = Annotated[int, Meta(ge=0, le=1)]
 Side = Annotated[int, Meta(gt=0, lt=2**16)]
 ImageId = Annotated[int, Meta(gt=-(2**62), lt=2**62)]  # kept as int64
 
@@ -31,7 +32,7 @@ class SegmentInfo(msgspec.Struct, gc=False):
     id: SegmentId
     category_id: CategoryId
     area: Area | UnsetType = UNSET
-    iscrowd: int = 0
+    iscrowd: Crowd = 0
     bbox: tuple[float, float, float, float] | UnsetType = UNSET
 
 

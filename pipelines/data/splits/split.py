@@ -4,21 +4,18 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 import numpy as np
-from msgspec import Meta, Raw
+from msgspec import Raw
 
 from pipelines.base.errors import ConcatError
 from pipelines.base.terms import Protocol
 from pipelines.data.files.file_names import check_name
 from pipelines.data.files.json_spans import Spans, decode_each, read_images, read_spans, write_spans
-from pipelines.data.formats.coco_panoptic import Area, CategoryId, category_entries, check_ids, not_panoptic
+from pipelines.data.formats.coco_panoptic import Area, CategoryId, Crowd, category_entries, check_ids, not_panoptic
 from pipelines.data.splits.split_result import Choice, Segments, SplitResult, choose, summarise
 from pipelines.vocabularies.vocabulary import Vocabulary
-
-Crowd = Annotated[int, Meta(ge=0, le=1)]
 
 
 class _Segment(msgspec.Struct, gc=False):

@@ -8,14 +8,16 @@ from typing import Annotated
 
 import msgspec
 import numpy as np
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 from numpy.typing import NDArray
 
 from pipelines.base.errors import ConcatError, CorruptFileError
+from pipelines.base.remarks import Remarks
 from pipelines.base.terms import Protocol
 from pipelines.data.files.decode_json import decode_value
 from pipelines.data.files.json_spans import ListedImage, Spans, decode_each, read_images, read_spans, write_spans
-from pipelines.data.formats.coco_panoptic import CategoryId, category_entries, check_ids
+from pipelines.data.formats.coco_instances import draws_nothing
+from pipelines.data.formats.coco_panoptic import CategoryId, Crowd, category_entries, check_ids
 from pipelines.data.splits.split_result import CategoryTotals, Segments, SplitResult, choose, summarise, totals
 from pipelines.vocabularies.vocabulary import Vocabulary
 
@@ -23,8 +25,10 @@ from pipelines.vocabularies.vocabulary import Vocabulary
 class _Instance(msgspec.Struct, gc=False):
     image_id: int
     category_id: CategoryId
+    id: int | UnsetType = UNSET
     area: Annotated[float, Meta(ge=0, lt=2**53)] = 0
-    iscrowd: Annotated[int, Meta(ge=0, le=1)] = 0
+    iscrowd: Crowd = 0
+    segmentation: Raw = Raw(b"")
 
 
 class _Category(msgspec.Struct, gc=False):
@@ -41,6 +45,9 @@ class _Instances:
         segments: the instances of the vocabulary.
         inside: which of all instances these are.
         annotated: which images have an instance, whatever its category.
+        empty: which of the vocabulary's instances have no pixel. They are no objects: as crowds, they only count for
+            the categories of their image.
+        remarks: what these are.
     """
 
     spans: Spans
@@ -48,6 +55,8 @@ class _Instances:
     segments: Segments
     inside: NDArray[np.bool_]
     annotated: NDArray[np.bool_]
+    empty: NDArray[np.bool_]
+    remarks: tuple[str, ...]
 
 
 def split_instances(annotations: Path, out: Path, *, vocabulary: Vocabulary, protocol: Protocol = "zps") -> SplitResult:
@@ -74,13 +83,15 @@ def split_instances(annotations: Path, out: Path, *, vocabulary: Vocabulary, pro
     read = _read(annotations, vocabulary)
     choice = choose(read.segments, vocabulary, protocol, file=annotations)
     listed = np.zeros(len(read.inside), dtype=bool)
-    listed[read.inside] = choice.listed
+    listed[read.inside] = choice.listed & ~read.empty
     _write(out, read.spans, choice.keep, listed, vocabulary.seen)
     ids, names = [image.id for image in read.images], [image.file_name for image in read.images]
     result = summarise(choice, read.segments, vocabulary, ids, names)
     unannotated = int(np.count_nonzero(~read.annotated))
     outside = int(np.count_nonzero(~read.inside))
-    return replace(result, unannotated=unannotated, empty=result.empty - unannotated, outside=outside)
+    return replace(
+        result, unannotated=unannotated, empty=result.empty - unannotated, outside=outside, remarks=read.remarks
+    )
 
 
 def list_instances(annotations: Path, out: Path, *, vocabulary: Vocabulary) -> dict[int, CategoryTotals]:
@@ -96,7 +107,9 @@ def list_instances(annotations: Path, out: Path, *, vocabulary: Vocabulary) -> d
         CorruptFileError: the json is damaged or inconsistent, or holds a category that it does not list.
     """
     read = _read(annotations, vocabulary)
-    _write(out, read.spans, np.ones(len(read.images), dtype=bool), read.inside, vocabulary)
+    listed = read.inside.copy()
+    listed[read.inside] = ~read.empty
+    _write(out, read.spans, np.ones(len(read.images), dtype=bool), listed, vocabulary)
     return totals(read.segments, vocabulary)
 
 
@@ -105,22 +118,28 @@ def _read(path: Path, vocabulary: Vocabulary) -> _Instances:
     images = read_images(spans, path, _not_instances)
     check_ids([image.id for image in images], (), path)
     row_of = {image.id: row for row, image in enumerate(images)}
-    rows, category_ids, areas, crowds = array("q"), array("q"), array("d"), array("b")
+    rows, category_ids, areas, crowds, empty = array("q"), array("q"), array("d"), array("b"), array("b")
+    remarks = Remarks()
     for instance in decode_each(spans.annotations, _Instance, path, "annotation", _not_instances):
         rows.append(_row(instance, row_of, path))
         category_ids.append(instance.category_id)
         areas.append(instance.area)
-        crowds.append(instance.iscrowd)
+        empty.append(draws_nothing(instance.segmentation))
+        crowds.append(instance.iscrowd or empty[-1])
+        if empty[-1]:
+            number = len(rows) - 1 if instance.id is UNSET else instance.id
+            remarks.add_empty_instance(f"id {number} of image {instance.image_id}")
     row, ids = np.asarray(rows, dtype=np.int64), np.asarray(category_ids, dtype=np.int64)
     _check_categories(ids, spans, path)
     inside = np.isin(ids, np.asarray(vocabulary.ids))
     index_of = vocabulary.index_of()
     category = np.asarray([index_of[i] for i in ids[inside].tolist()], dtype=np.int64)
-    area = np.rint(np.asarray(areas)[inside]).astype(np.int64)
+    nothing = np.asarray(empty, dtype=bool)[inside]
+    area = np.where(nothing, 0, np.rint(np.asarray(areas)[inside])).astype(np.int64)
     segments = Segments(len(images), row[inside], category, area, np.asarray(crowds, dtype=np.int64)[inside])
     annotated = np.zeros(len(images), dtype=bool)
     annotated[row] = True
-    return _Instances(spans, images, segments, inside, annotated)
+    return _Instances(spans, images, segments, inside, annotated, nothing, remarks.sentences())
 
 
 def _row(instance: _Instance, row_of: Mapping[int, int], path: Path) -> int:

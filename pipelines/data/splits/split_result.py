@@ -47,6 +47,7 @@ class SplitResult:
         empty: number of images left out because nothing seen is left in them.
         orphaned: number of label maps without image.
         outside: number of instances left out because their categories are none of the vocabulary.
+        remarks: what was read in a way that may surprise, a sentence each.
     """
 
     kept: int
@@ -58,6 +59,7 @@ class SplitResult:
     empty: int = 0
     orphaned: int = 0
     outside: int = 0
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from pycocotools.cocoeval import COCOeval
 from scoring_world import Paths, write_instance_pair, write_panoptic_pair, write_semantic_pair
 
 from pipelines.base.errors import ConcatError
+from pipelines.data.files.plain_json import plain_value
 from pipelines.scoring.instance import score_instances
 from pipelines.scoring.panoptic import score_panoptic
 from pipelines.scoring.scores import Scores
@@ -109,7 +110,7 @@ def _fresh(folder: Path, write: Callable[[Path], Paths], number: list[int]) -> P
 
 def _slow_pq(pair: Paths) -> dict[str, float | None]:
     """PQ in percent, mask by mask, of jsons that panopticapi would take."""
-    truth, predictions = (_read(path) for path in (pair.truth, pair.predictions))
+    truth, predictions = (plain_value(_read(path)) for path in (pair.truth, pair.predictions))
     sums = {id: [0.0, 0, 0, 0] for id in VOCABULARY.ids}
     for annotation in truth["annotations"]:
         (guess,) = [p for p in predictions["annotations"] if p["image_id"] == annotation["image_id"]]
@@ -125,9 +126,10 @@ def _slow_pq(pair: Paths) -> dict[str, float | None]:
             if s.get("iscrowd"):
                 continue
             category = sums[s["category_id"]]
-            for id, label in found.items():
+            area = s.get("area", int((maps[0] == s["id"]).sum()))
+            for id, label in found.items() if s["id"] else ():  # void's pixels are nobody's
                 both = int(((maps[0] == s["id"]) & (maps[1] == id)).sum())
-                union = s.get("area", 0) + int(((maps[1] == id) & (maps[0] != 0)).sum()) - both
+                union = area + int(((maps[1] == id) & (maps[0] != 0)).sum()) - both
                 if both and label == s["category_id"] and both / union > 0.5:
                     category[0], category[1] = category[0] + both / union, category[1] + 1
                     unmatched.pop(id)

@@ -104,7 +104,10 @@ def test_instances_without_a_pixel_are_counted_and_named(tmp_path: Path, mask: l
     path = write(tmp_path / "a.json", [image_entry(1)], [instance(1, THING), instance(1, THING, mask)])
     survey = survey_json(path, "instance", VOCABULARY, tmp_path / "rest.json")
     assert found(survey) == {"instance without pixel": ("id 1 of 0001.jpg",)}
-    assert survey.listing == path
+    assert survey.listing is not None
+    assert [entry["segmentation"] for entry in json.loads(survey.listing.read_text())["annotations"]] == [
+        [[0, 0, 2, 0, 2, 2]]
+    ]
 
 
 def test_nothing_may_be_left(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def test_a_byte_order_mark_is_no_part_of_a_json(tmp_path: Path) -> None:
         (("annotations", 0, "segments_info", 0, "id"), "abc"),
         (("annotations", 0, "segments_info", 0, "category_id"), ""),
         (("annotations", 0, "segments_info", 0, "iscrowd"), "no"),
+        (("annotations", 0, "segments_info", 0, "iscrowd"), "٣"),
+        (("annotations", 0, "segments_info", 0, "area"), "9" * 5000),
         (("images", 0, "id"), 1e300),
         (("images", 0, "height"), "60 px"),
         (("images", 0, "width"), [80]),
@@ -95,3 +97,11 @@ def test_what_is_ambiguous_is_refused_with_place_and_mend(tmp_path: Path, place:
     assert caught.value.file == path
     assert place[-1] in caught.value.message
     assert "whole number" in str(caught.value.mend)
+
+
+def test_a_number_out_of_range_is_not_told_to_be_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(PLAIN).replace('"iscrowd": 1', '"iscrowd": 2'))
+    with pytest.raises(CorruptFileError, match="Expected `int` <= 1") as caught:
+        read_panoptic(path)
+    assert "whole number" not in str(caught.value.mend)

@@ -106,7 +106,7 @@ def test_crowds_of_unseen_categories_drop_images_and_foreign_instances_are_left_
 
 
 def test_entries_are_copied_byte_for_byte(tmp_path: Path) -> None:
-    entry = b'{"id" : 1, "image_id":1,"area":5.0e0,"category_id":7, "segmentation":[[1.50, 2.0]], "note":"\\u0041"}'
+    entry = b'{"id" : 1, "image_id":1,"area":5.0e0,"category_id":7, "segmentation":[[1.50, 2.0, 3, 0, 0, 0]], "note":"\\u0041"}'
     image = b'{"file_name": "a.jpg" ,"id":1, "height":4.0}'
     source = tmp_path / "a.json"
     source.write_bytes(b'{"images":[' + image + b'],"annotations":[' + entry + b'],"categories":[{"id":7}]}')
@@ -279,3 +279,25 @@ def test_a_cut_or_changed_json_ends_in_a_message_or_a_list(
         split_instances(folder / "changed.json", folder / "train.json", vocabulary=VOCABULARY)
     except ConcatError:
         assert not (folder / "train.json").exists()
+
+
+@pytest.mark.parametrize("nothing", [[], [[1, 1, 3, 3]], {"size": [4, 6], "counts": [24]}])
+def test_an_instance_without_a_pixel_is_no_object_but_drops_its_image(nothing: Any, tmp_path: Path) -> None:
+    instances = [
+        _instance(1, THING),
+        _instance(1, THING) | {"segmentation": nothing},
+        _instance(2, THING),
+        _instance(2, UNSEEN) | {"segmentation": nothing},
+        _instance(3, THING) | {"segmentation": nothing},
+    ]
+    source = _write(tmp_path / "a.json", _content(3, instances))
+    result = split_instances(source, tmp_path / "train.json", vocabulary=VOCABULARY)
+    written = json.loads((tmp_path / "train.json").read_text())
+    assert [a["id"] for a in written["annotations"]] == [1]
+    assert [image.image_id for image in result.dropped] == [2]
+    assert [image["id"] for image in written["images"]] == [1]  # the third holds no object
+    assert result.remarks == (
+        "3 instances have no pixel and are no objects: id 2 of image 1; id 4 of image 2; id 5 of image 3",
+    )
+    list_instances(source, tmp_path / "val.json", vocabulary=VOCABULARY)
+    assert [a["id"] for a in json.loads((tmp_path / "val.json").read_text())["annotations"]] == [1, 3]

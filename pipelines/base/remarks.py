@@ -15,6 +15,10 @@ class Remarks:
         """Counts one; `one` and `many` say what it is, alone and as `{n}`."""
         self._places.setdefault((one, many), []).append(place)
 
+    def add_empty_instance(self, place: str) -> None:
+        """Counts an instance without a pixel."""
+        self.add("1 instance has no pixel and is no object", "{n} instances have no pixel and are no objects", place)
+
     def sentences(self) -> tuple[str, ...]:
         """A sentence each, without its full stop."""
         return tuple(_sentence(one, many, places) for (one, many), places in self._places.items())
