@@ -46,10 +46,15 @@ def override(recipe: Recipe, overrides: tuple[str, ...]) -> Recipe:
 
 
 def write_recipe(path: Path, recipe: Recipe) -> None:
-    """Writes the resolved recipe as TOML under its digest, unless the file says the same already and is as written."""
-    if not path.exists() or load_recipe(str(path)) != recipe or recipe_is_as_written(path) is False:
+    """Writes the resolved recipe as TOML under its digest; a file that says the same already is only signed anew."""
+    if not path.exists() or load_recipe(str(path)) != recipe:
         text = tomli_w.dumps(recipe.model_dump(mode="json"))
-        write_text(path, f"{_SIGNED}{_digest_of(text)}\n{text}")
+    elif recipe_is_as_written(path):
+        return
+    else:
+        text = path.read_text(encoding="utf-8")  # with one's own remarks
+        text = text.partition("\n")[2] if text.startswith(_SIGNED) else text
+    write_text(path, f"{_SIGNED}{_digest_of(text)}\n{text}")
 
 
 def recipe_is_as_written(path: Path) -> bool | None:

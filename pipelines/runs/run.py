@@ -11,6 +11,7 @@ from pipelines.base.progress import Reporter
 from pipelines.recipes.recipe import Recipe
 
 RECIPE: Final = "recipe.toml"
+SCRATCH: Final = ("key.json", "checkpoint.pt")  # in a folder that is being written; no outputs
 
 
 @dataclass(frozen=True)

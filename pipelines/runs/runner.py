@@ -20,9 +20,8 @@ from pipelines.base.parallel import usable_cores
 from pipelines.recipes.load import write_recipe
 from pipelines.runs.freshness import inputs_of, plain, state_of
 from pipelines.runs.manifest import FileRecord, Protocol, RunManifest, git_commit, package_versions, write_manifest
-from pipelines.runs.run import RECIPE, Run, Stage, StageContext
+from pipelines.runs.run import RECIPE, SCRATCH, Run, Stage, StageContext
 
-_SCRATCH = ("key.json", "checkpoint.pt")  # in a folder that is being written; no outputs
 _LOGS = ("metrics.jsonl", "tensorboard")  # to be read by people; no stage depends on them
 
 
@@ -78,7 +77,7 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
         write_manifest(partial / "manifest.json", manifest)
         final = run.folder / stage.folder
         replace_folder(partial, final)
-        for name in _SCRATCH:  # only now: a kill before the rename must find all that it needs to go on
+        for name in SCRATCH:  # only now: a kill before the rename must find all that it needs to go on
             (final / name).unlink(missing_ok=True)
 
 
@@ -162,7 +161,7 @@ def _open_partial(run: Run, stage: Stage, made_from: dict[str, Any]) -> Path:
 def _outputs(stage: Stage, context: StageContext) -> dict[str, FileRecord]:
     records = {name: _output_record(path, str(path.resolve())) for name, path in context.cached.items()}
     for path in sorted(context.out.iterdir()):
-        if path.name not in (*_SCRATCH, *_LOGS, "manifest.json") and not path.name.startswith("."):
+        if path.name not in (*SCRATCH, *_LOGS, "manifest.json") and not path.name.startswith("."):
             records[path.name] = _record(stage, path)
     return records
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from pipelines.base.errors import ConcatError
 from pipelines.base.files import sha256
 from pipelines.recipes.load import recipe_is_as_written
 from pipelines.runs.manifest import MANIFEST, RunManifest, read_manifest
-from pipelines.runs.run import RECIPE, Run, Stage
+from pipelines.runs.run import RECIPE, SCRATCH, Run, Stage
 
 
 @dataclass
@@ -26,35 +27,42 @@ class Verdict:
 def verify(run: Run, chain: list[Stage]) -> Verdict:
     """Hashes manifests, outputs, logs and the recipe again."""
     verdict = Verdict()
-    for stage in chain:
-        folder = run.folder / stage.folder
-        if not run.manifest_path(stage).exists():
+    for folder, name in _stages_by_folder(run, chain).items():
+        path = folder / MANIFEST
+        if not path.exists():
             if folder.exists():
-                verdict.wrong.append(f"{stage.name}: {MANIFEST} is missing ({folder / MANIFEST})")
+                verdict.wrong.append(f"{name}: {MANIFEST} is missing ({path})")
             continue
         try:
-            manifest = read_manifest(run.manifest_path(stage))
+            manifest = read_manifest(path)
         except ConcatError as error:
-            verdict.wrong.append(f"{stage.name}: {MANIFEST} was changed ({error.file})")
+            verdict.wrong.append(f"{name}: {MANIFEST} was changed ({error.file})")
             continue
         if not manifest.digest:
-            verdict.unsigned.append(f"{stage.folder}/{MANIFEST}")
-        verdict.wrong += _changed(run, stage, manifest)
+            verdict.unsigned.append(f"{folder.name}/{MANIFEST}")
+        verdict.wrong += _changed(run, folder, manifest)
     _check_recipe(run, verdict)
     return verdict
 
 
-def _changed(run: Run, stage: Stage, manifest: RunManifest) -> Iterator[str]:
-    recorded = manifest.outputs | manifest.logs
+def _stages_by_folder(run: Run, chain: list[Stage]) -> dict[Path, str]:
+    """The folders of the chain's stages, and of those that finished besides: an evaluation on another data set."""
+    known = {run.folder / stage.folder: stage.name for stage in chain}
+    finished = (path.parent for path in sorted(run.folder.glob(f"[!.]*/{MANIFEST}")))
+    return known | {folder: folder.name for folder in finished if folder not in known}
+
+
+def _changed(run: Run, folder: Path, manifest: RunManifest) -> Iterator[str]:
+    recorded, stage = manifest.outputs | manifest.logs, manifest.stage
     for name, record in recorded.items():
         file = run.folder / record.path
         if not file.exists():
-            yield f"{stage.name}: {name} is missing ({file})"
+            yield f"{stage}: {name} is missing ({file})"
         elif sha256(file) != record.sha256:
-            yield f"{stage.name}: {name} was changed ({file})"
-    for file in sorted((run.folder / stage.folder).iterdir()):
-        if manifest.digest and file.name not in recorded and file.name != MANIFEST:
-            yield f"{stage.name}: {file.name} was added ({file})"
+            yield f"{stage}: {name} was changed ({file})"
+    for file in sorted(folder.iterdir()):
+        if manifest.digest and file.name not in (*recorded, MANIFEST, *SCRATCH):  # a kill may have left the latter
+            yield f"{stage}: {file.name} was added ({file})"
 
 
 def _check_recipe(run: Run, verdict: Verdict) -> None:

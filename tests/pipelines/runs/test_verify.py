@@ -136,3 +136,33 @@ def test_a_run_of_version_0_1_says_what_carries_no_digest(finished: Run, tmp_pat
     recipe.write_text(recipe.read_text().partition("\n")[2])
     assert [state.state for state in status(run, CHAIN)] == ["fresh", "fresh"]
     assert verify(run, CHAIN) == Verdict([], ["split/manifest.json", "con/manifest.json", "recipe.toml"])
+
+
+def _copy(finished: Run, tmp_path: Path) -> Run:
+    return Run(Path(shutil.copytree(finished.folder, tmp_path / "run")), Recipe(), finished.cache, SilentReporter())
+
+
+def test_a_stage_besides_the_chain_is_verified_too(finished: Run, tmp_path: Path) -> None:
+    run, path = _copy(finished, tmp_path), tmp_path / "run/eval-toys/weights.safetensors"
+    bring_up_to_date(run, [*CHAIN, _stage("eval-toys", "eval-toys")], "eval-toys")
+    assert verify(run, CHAIN) == Verdict()
+    path.write_bytes(path.read_bytes()[:-1])
+    assert verify(run, CHAIN).wrong == [f"eval-toys: weights.safetensors was changed ({path})"]
+
+
+def test_what_a_kill_after_the_rename_leaves_is_nothing_added(finished: Run, tmp_path: Path) -> None:
+    run = _copy(finished, tmp_path)
+    (run.folder / "con/checkpoint.pt").write_bytes(b"steps")
+    assert verify(run, CHAIN) == Verdict()
+
+
+def test_a_recipe_of_ones_own_is_signed_with_its_remarks(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", override(Recipe(), ("seed=3",)), tmp_path / "cache", SilentReporter())
+    run.folder.mkdir()
+    path = run.folder / "recipe.toml"
+    path.write_text("# mine\nseed = 3  # lucky\n")
+    for remark in ("", "# more\n"):
+        path.write_text(path.read_text() + remark)
+        bring_up_to_date(run, CHAIN, "train-con")
+        assert verify(run, CHAIN) == Verdict()
+        assert path.read_text().partition("\n")[2] == "# mine\nseed = 3  # lucky\n" + remark
