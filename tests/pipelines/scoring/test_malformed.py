@@ -269,13 +269,15 @@ def test_odd_label_maps(
 
 def _pycocotools_ap(pair: Paths) -> dict[str, float | None]:
     with contextlib.redirect_stdout(io.StringIO()):
-        content = {**_read(pair.truth), "categories": [{"id": c.id} for c in VOCABULARY.categories]}
+        content = {**plain_value(_read(pair.truth)), "categories": [{"id": c.id} for c in VOCABULARY.categories]}
+        content["annotations"] = [a for a in map(_drawn, content["annotations"]) if a["segmentation"] != []]
         for number, annotation in enumerate(content["annotations"], 1):
             annotation |= {"id": number, "iscrowd": int(bool(annotation.get("iscrowd", 0))), "area": 1}
         truth = COCO()
         truth.dataset = content
         truth.createIndex()
-        results = _read(pair.predictions)
+        results = plain_value(_read(pair.predictions))
+        results = results["annotations"] if isinstance(results, dict) else results
         for result in results:
             result.pop("bbox", None)
         found = truth.loadRes(results) if results else COCO()
@@ -288,6 +290,12 @@ def _pycocotools_ap(pair: Paths) -> dict[str, float | None]:
     names = [c.name for c in sorted(VOCABULARY.categories, key=lambda c: c.id)]
     aps = [precision[:, :, k].mean() for k in range(len(ids))]
     return {name: 100 * ap if ap > -1 else None for name, ap in zip(names, aps, strict=True)}
+
+
+def _drawn(annotation: dict[str, Any]) -> dict[str, Any]:
+    """An annotation without its polygons of fewer than three corners, which pycocotools takes for boxes or refuses."""
+    mask = annotation["segmentation"]
+    return annotation | {"segmentation": [p for p in mask if len(p) >= 6] if isinstance(mask, list) else mask}
 
 
 def _check_instances(pair: Paths) -> None:

@@ -106,7 +106,7 @@ def test_crowds_of_unseen_categories_drop_images_and_foreign_instances_are_left_
 
 
 def test_entries_are_copied_byte_for_byte(tmp_path: Path) -> None:
-    entry = b'{"id" : 1, "image_id":1,"area":5.0e0,"category_id":7, "segmentation":[[1.50, 2.0, 3, 0, 0, 0]], "note":"\\u0041"}'
+    entry = b'{"id" : 1, "image_id":1,"area":5.0e0,"category_id":7, "segmentation":[[1.50,2.0,3,0,0,0]],"x":"\\u0041"}'
     image = b'{"file_name": "a.jpg" ,"id":1, "height":4.0}'
     source = tmp_path / "a.json"
     source.write_bytes(b'{"images":[' + image + b'],"annotations":[' + entry + b'],"categories":[{"id":7}]}')
