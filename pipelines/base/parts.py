@@ -150,13 +150,19 @@ def _part_of_file(kind: str) -> Any:
 
 
 def _module_of(file: Path) -> ModuleType:
-    """The module of a file, imported once; its name derives from the path, so that files may be called alike."""
-    name = f"concat_part_{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
+    """The module of a file, imported once; its name derives from path and content: files may be called alike."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        raise ConcatError(
+            "The file of a part is missing.", file=file, mend="A kind is a name or FILE.py:NAME."
+        ) from None
+    name = f"concat_part_{hashlib.sha256(bytes(file) + content).hexdigest()[:16]}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None or not file.is_file():
-        raise ConcatError("The file of a part is missing.", file=file, mend="A kind is a name or FILE.py:NAME.")
+    assert spec is not None  # of a file that ends in .py
+    assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
