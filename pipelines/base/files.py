@@ -87,28 +87,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def listing_hash(folder: Path) -> str:
-    """A hash of the sorted (name, size, mtime) list of all files below a folder, which is too large to read again."""
-    lines = sorted(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in _listing(str(folder), ""))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _listing(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_file():
-                yield prefix + entry.name, entry.stat()
-            elif entry.is_dir(follow_symlinks=False):
-                yield from _listing(entry.path, f"{prefix}{entry.name}/")
-
-
-def size_in_bytes(path: Path) -> int:
-    """The size of a file, or of all files below a folder."""
-    if path.is_dir():
-        return sum(stat.st_size for _, stat in _listing(str(path), ""))
-    return path.stat().st_size
-
-
 def remove(path: Path) -> None:
     """Removes a file or a folder with all below it; nothing happens if there is none."""
     if path.is_dir() and not path.is_symlink():

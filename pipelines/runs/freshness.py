@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipelines.base.errors import ConcatError
-from pipelines.base.files import sha256, size_in_bytes
-from pipelines.data.files.archives import on_disk, open_files
+from pipelines.base.files import sha256
+from pipelines.base.listings import Listings
 from pipelines.runs.earlier import settings_as_now
 from pipelines.runs.manifest import FileRecord, RunManifest, read_manifest
 from pipelines.runs.run import Run, Stage
@@ -28,21 +28,21 @@ class Status:
 def status(run: Run, chain: list[Stage]) -> list[Status]:
     """The state of every stage, by stating files and comparing manifests; nothing is hashed that did not change."""
     found: dict[str, Status] = {}
-    fingerprints: dict[Path, str] = {}
+    listings = Listings()
     for stage in chain:
         late = next((name for name in stage.reads if name in found and found[name].state != "fresh"), None)
-        own = state_of(run, stage, chain, fingerprints)
+        own = state_of(run, stage, chain, listings)
         if own.state == "fresh" and late:
             own = Status(stage.name, "stale", f"{late} is {found[late].state}")
         found[stage.name] = own
     return list(found.values())
 
 
-def state_of(run: Run, stage: Stage, chain: list[Stage], fingerprints: dict[Path, str] | None = None) -> Status:
+def state_of(run: Run, stage: Stage, chain: list[Stage], listings: Listings | None = None) -> Status:
     """The state of one stage by itself, whatever that of the stages it reads from.
 
     Args:
-        fingerprints: of folders that were listed already, to which those listed now are added.
+        listings: knows the folders that were listed already.
     """
     path = run.manifest_path(stage)
     if not path.exists():
@@ -52,7 +52,7 @@ def state_of(run: Run, stage: Stage, chain: list[Stage], fingerprints: dict[Path
         manifest = read_manifest(path)
     except ConcatError as error:
         return Status(stage.name, "stale", error.message)
-    why = _what_changed(run, stage, chain, manifest, {} if fingerprints is None else fingerprints)
+    why = _what_changed(run, stage, chain, manifest, listings or Listings())
     return Status(stage.name, "stale" if why else "fresh", why)
 
 
@@ -68,9 +68,7 @@ def output_path(run: Run, stage: Stage, name: str) -> Path:
     return run.folder / manifest.outputs[name].path
 
 
-def _what_changed(
-    run: Run, stage: Stage, chain: list[Stage], manifest: RunManifest, fingerprints: dict[Path, str]
-) -> str:
+def _what_changed(run: Run, stage: Stage, chain: list[Stage], manifest: RunManifest, listings: Listings) -> str:
     if manifest.code_version != stage.version:
         return f"code version {manifest.code_version} → {stage.version}"
     if manifest.seed != run.recipe.seed:
@@ -83,16 +81,16 @@ def _what_changed(
         if not file.exists():
             return f"output {name} is missing"
         touched = file.is_file() and file.stat().st_mtime_ns != record.mtime_ns  # as in a copy of the run
-        if size_in_bytes(file) != record.bytes or (touched and sha256(file) != record.sha256):
+        if listings.size(file) != record.bytes or (touched and sha256(file) != record.sha256):
             return f"output {name} was changed"
-    return _changed_input(run, stage, chain, manifest.inputs, fingerprints)
+    return _changed_input(run, stage, chain, manifest.inputs, listings)
 
 
 def _changed_input(
-    run: Run, stage: Stage, chain: list[Stage], recorded: dict[str, FileRecord], fingerprints: dict[Path, str]
+    run: Run, stage: Stage, chain: list[Stage], recorded: dict[str, FileRecord], listings: Listings
 ) -> str:
     try:
-        now = inputs_of(run, stage, chain, known=recorded, fingerprints=fingerprints)
+        now = inputs_of(run, stage, chain, known=recorded, listings=listings)
     except ConcatError as error:
         return f"{error.message.rstrip('.')}: {error.file}"
     for name in sorted(set(now) | set(recorded)):
@@ -114,12 +112,12 @@ def _first_difference(old: Any, new: Any, key: str = "") -> str:
 
 
 def inputs_of(
-    run: Run, stage: Stage, chain: list[Stage], known: Mapping[str, FileRecord], fingerprints: dict[Path, str]
+    run: Run, stage: Stage, chain: list[Stage], known: Mapping[str, FileRecord], listings: Listings
 ) -> dict[str, FileRecord]:
     """Records of all inputs; a source whose size and time match its `known` record is not hashed again.
 
     Args:
-        fingerprints: as in `state_of`.
+        listings: as in `state_of`.
     """
     records: dict[str, FileRecord] = {}
     for producer in chain:
@@ -131,25 +129,32 @@ def inputs_of(
             if name in outputs:
                 records[name] = outputs[name].model_copy(update={"producer": producer.name})
     for name, path in stage.sources(run).items():
-        records[name] = _source_record(path, known.get(name), fingerprints)
+        records[name] = _source_record(path, known.get(name), listings)
     return records
 
 
-def _source_record(path: Path, known: FileRecord | None, fingerprints: dict[Path, str]) -> FileRecord:
-    path = on_disk(path)
-    if not path.exists():
-        raise ConcatError(
-            "Input not found.", file=path, mend="Check the path, or run split-coco again with the right one."
-        )
-    if path.is_dir() or path.suffix == ".zip":  # too large to be hashed; a zip's directory holds checksums
-        if path not in fingerprints:
-            fingerprints[path] = open_files(path).fingerprint()
-        return FileRecord(path=str(path.resolve()), sha256=fingerprints[path], bytes=0)
+def _source_record(path: Path, known: FileRecord | None, listings: Listings) -> FileRecord:
+    if not path.exists() or path.suffix == ".zip":
+        return _archive_record(path)
+    if path.is_dir():  # too large to be hashed
+        return FileRecord(path=str(path.resolve()), sha256=listings.fingerprint(path), bytes=0)
     stat = path.stat()
     record = FileRecord(path=str(path.resolve()), sha256="", bytes=stat.st_size, mtime_ns=stat.st_mtime_ns)
     same = known is not None and (known.bytes, known.mtime_ns) == (record.bytes, record.mtime_ns)
     record.sha256 = known.sha256 if same and known is not None else sha256(path)
     return record
+
+
+def _archive_record(path: Path) -> FileRecord:
+    """The record of a zip, whose directory holds checksums, or of the one that a path leads through."""
+    from pipelines.data.files.archives import on_disk, open_files  # most inputs are files and folders
+
+    path = on_disk(path)
+    if not path.exists():
+        raise ConcatError(
+            "Input not found.", file=path, mend="Check the path, or run split-coco again with the right one."
+        )
+    return FileRecord(path=str(path.resolve()), sha256=open_files(path).fingerprint(), bytes=0)
 
 
 def plain(value: Any) -> Any:

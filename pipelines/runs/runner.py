@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
-from pipelines.base.files import read_json, remove, replace_folder, room_on_disk, sha256, size_in_bytes, write_json
+from pipelines.base.files import read_json, remove, replace_folder, room_on_disk, sha256, write_json
+from pipelines.base.listings import Listings
 from pipelines.base.memory import peak_resident, reset_peak_resident
 from pipelines.base.parallel import usable_cores
 from pipelines.recipes.load import write_recipe
@@ -52,7 +53,7 @@ def bring_up_to_date(run: Run, chain: list[Stage], target: str, *, force: bool =
 
 def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> None:
     started, clock = datetime.now(UTC), time.monotonic()
-    inputs = inputs_of(run, stage, chain, known={}, fingerprints={})
+    inputs = inputs_of(run, stage, chain, known={}, listings=Listings())
     made_from = plain(
         {
             "version": stage.version,
@@ -173,7 +174,7 @@ def _record(stage: Stage, path: Path) -> FileRecord:
 
 def _output_record(path: Path, recorded_path: str) -> FileRecord:
     mtime = path.stat().st_mtime_ns if path.is_file() else 0
-    return FileRecord(path=recorded_path, sha256=sha256(path), bytes=size_in_bytes(path), mtime_ns=mtime)
+    return FileRecord(path=recorded_path, sha256=sha256(path), bytes=Listings().size(path), mtime_ns=mtime)
 
 
 def _ancestors(chain: list[Stage], target: str) -> set[str]:

@@ -25,7 +25,7 @@ NAME = "finetune"
 
 
 def execute(context: StageContext) -> None:
-    """Finetunes a copy of the projector and keeps its iterates."""
+    """Finetunes the projector that train-con left, and keeps its iterates."""
     recipe, settings = context.recipe, context.recipe.finetune
     begun = begin(context)
     device = begun.fabric.device

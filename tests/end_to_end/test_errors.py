@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from concat_command import CONCAT, FinishedRun, concat_here, environment, forge, refused, run_concat
 
-from pipelines.base.files import listing_hash
+from pipelines.base.listings import Listings
 from pipelines.data.formats.panoptic_png import read_panoptic_png, write_panoptic_png
 
 AFTER_PRECOMPUTE = ("con", "dump", "cat", "finetune", "eval")
@@ -288,7 +288,7 @@ def test_a_full_disk(smoke: FinishedRun, tmp_path: Path, stage: str, without: in
             (small / "micrococo").symlink_to(smoke.cache / "micrococo")
         shown = run_concat(stage, "--run", small / "run", cache=small if stage == "dump-queries" else smoke.cache)
         refused(shown, "The disk is full", f"`concat {stage} --run {small / 'run'}` resumes")
-        assert listing_hash(small / "run/split") == listing_hash(run / "split")
+        assert Listings().fingerprint(small / "run/split") == Listings().fingerprint(run / "split")
         assert not (small / "run" / AFTER_PRECOMPUTE[without]).exists()
     finally:
         subprocess.run(["umount", "-l", str(small)], check=True)

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from pipelines.base.errors import ConcatError, CorruptFileError
-from pipelines.base.files import alone, atomic_path, listing_hash, room_on_disk
+from pipelines.base.files import alone, atomic_path, room_on_disk
+from pipelines.base.listings import Listings
 from pipelines.data.files.file_names import check_name
 from pipelines.data.files.zip_file import InMemory, OnDisk, Source, Zip
 
@@ -66,7 +67,7 @@ class Folder:
 
     def fingerprint(self) -> str:
         """See `Files`."""
-        return listing_hash(self.path)
+        return Listings().fingerprint(self.path)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pipelines.base.errors import ConcatError
 from pipelines.base.terms import Task
-from pipelines.data.files.archives import exists
 from pipelines.data.sets.settings import DataSettings, MicrococoSettings
 
 
@@ -120,6 +119,10 @@ def location(
 def png_folder(annotations: Path) -> Path:
     """The folder of panoptic PNGs beside a json and named like it, or its zip where it was not unpacked."""
     folder, archive = annotations.with_suffix(""), annotations.with_suffix(".zip")
+    if folder.exists():
+        return folder
+    from pipelines.data.files.archives import exists  # a path through a zip
+
     return archive if not exists(folder) and exists(archive) else folder
 
 
@@ -134,6 +137,8 @@ def _val2017(task: Task, train: Location) -> Location | None:
     """The sibling of a train2017 set; one part without the others is no validation set."""
     given = {"images": train.images} | train.lists() | (train.pixels() if task == "semantic" else {})
     found = {name: path.with_name(path.name.replace("train2017", "val2017")) for name, path in given.items()}
+    from pipelines.data.files.archives import exists
+
     if not all(exists(path) for path in found.values()):
         return None
     return location(task, found["images"], *(found.get(name) for name in ("annotations", "labels", "list")))
