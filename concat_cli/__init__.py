@@ -1,9 +1,7 @@
 """The face: a Typer command-line over `pipelines`. What must be set before libraries are imported is set here."""
 
-import gc
 import os
 
-gc.disable()  # until all is imported, which makes many objects and no garbage
 # Two spinning OpenMP threads slow a step several times when another process is busy; read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
