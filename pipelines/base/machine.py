@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from pipelines.base.listings import Listings
 from pipelines.base.parallel import usable_cores
 
 State = Literal["good", "poor", "broken"]
@@ -95,7 +96,7 @@ def _cores() -> Fact:
 def _memory() -> Fact:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     little = total < _LITTLE_MEMORY
-    means = "A run of the embedded world takes 2 GiB, the tests 6." if little else ""
+    means = "A run of the embedded world takes about 2 GiB." if little else ""
     return Fact("memory", "poor" if little else "good", f"{total / _GIB:.0f} GiB", means)
 
 
@@ -112,8 +113,7 @@ def _cache(cache: Path) -> Fact:
         return Fact("cache", "broken", f"{where} cannot be written to", "Give --cache, or set CONCAT_CACHE.")
     if not cache.is_dir():
         return Fact("cache", "good", f"{where}, to be made")
-    size = sum(file.stat().st_size for file in cache.rglob("*") if file.is_file())
-    return Fact("cache", "good", f"{where}, {size / _GIB:.1f} GiB")
+    return Fact("cache", "good", f"{where}, {Listings().size(cache) / _GIB:.1f} GiB")
 
 
 def _existing(folder: Path) -> Path:

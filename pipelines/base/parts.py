@@ -5,7 +5,6 @@ entry point or a file gives is a `Part` like those of the table, so a part needs
 """
 
 import hashlib
-import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from pipelines.base.errors import ConcatError
+from pipelines.base.imported import imported
 from pipelines.base.settings import Settings, inner_settings
 
 
@@ -103,11 +103,7 @@ class PartTable:
 
     def build(self, settings: PartSettings, **given: Any) -> Any:
         """Makes the part that `settings` are of."""
-        build = self.part(settings.kind).build
-        if isinstance(build, str):
-            module, _, name = build.partition(":")
-            build = getattr(importlib.import_module(module), name)
-        return build(settings, **given)
+        return imported(self.part(settings.kind).build)(settings, **given)
 
     def _part_of_entry_point(self, kind: str) -> Any:
         from importlib.metadata import entry_points  # for who asks for such a kind; others need not wait

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from pipelines.base.errors import ProtocolError
+from pipelines.base.imported import imported
 from pipelines.base.progress import Reporter
 from pipelines.recipes.recipe import Recipe
 
@@ -109,8 +109,4 @@ class Stage:
 
     def execute(self, context: StageContext) -> None:
         """Does the work."""
-        work = self.work
-        if isinstance(work, str):
-            module, _, name = work.partition(":")
-            work = getattr(import_module(module), name)
-        work(context)
+        imported(self.work)(context)

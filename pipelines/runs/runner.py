@@ -20,7 +20,15 @@ from pipelines.base.memory import peak_resident, reset_peak_resident
 from pipelines.base.parallel import usable_cores
 from pipelines.recipes.load import write_recipe
 from pipelines.runs.freshness import inputs_of, plain, state_of
-from pipelines.runs.manifest import FileRecord, Protocol, RunManifest, git_commit, package_versions, write_manifest
+from pipelines.runs.manifest import (
+    MANIFEST,
+    FileRecord,
+    Protocol,
+    RunManifest,
+    git_commit,
+    package_versions,
+    write_manifest,
+)
 from pipelines.runs.run import RECIPE, SCRATCH, Run, Stage, StageContext
 
 _LOGS = ("metrics.jsonl", "tensorboard")  # to be read by people; no stage depends on them
@@ -75,7 +83,7 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
         reset_peak_resident()
         stage.execute(context)
         manifest = _manifest(run, stage, context, inputs, started, seconds=time.monotonic() - clock)
-        write_manifest(partial / "manifest.json", manifest)
+        write_manifest(partial / MANIFEST, manifest)
         final = run.folder / stage.folder
         replace_folder(partial, final)
         for name in SCRATCH:  # only now: a kill before the rename must find all that it needs to go on
@@ -126,7 +134,9 @@ def _peak_memory(device: str) -> int:
         return peak_resident()
     import torch
 
-    return int(torch.cuda.max_memory_allocated(torch.device(device)))
+    from pipelines.training.devices import peak_memory
+
+    return peak_memory(torch.device(device))
 
 
 def _without_unseen_names(run: Run) -> Run:
@@ -162,7 +172,7 @@ def _open_partial(run: Run, stage: Stage, made_from: dict[str, Any]) -> Path:
 def _outputs(stage: Stage, context: StageContext) -> dict[str, FileRecord]:
     records = {name: _output_record(path, str(path.resolve())) for name, path in context.cached.items()}
     for path in sorted(context.out.iterdir()):
-        if path.name not in (*SCRATCH, *_LOGS, "manifest.json") and not path.name.startswith("."):
+        if path.name not in (*SCRATCH, *_LOGS, MANIFEST) and not path.name.startswith("."):
             records[path.name] = _record(stage, path)
     return records
 
