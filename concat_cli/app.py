@@ -67,6 +67,7 @@ def _main(
 
 def main() -> None:
     """The console script."""
+    gc.freeze()  # what was imported stays; not for who imports this module among others
     threading.excepthook = _report_unless_disk_is_full
     app()
 
@@ -77,5 +78,4 @@ def _report_unless_disk_is_full(failure: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failure)
 
 
-gc.freeze()  # what was imported stays
 gc.enable()
