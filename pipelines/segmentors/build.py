@@ -1,7 +1,9 @@
 """The kinds of segmentors, and from settings to one."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from pipelines.base.errors import ConcatError
 from pipelines.base.parts import Part, PartTable
 from pipelines.segmentors.mask2former_settings import Mask2FormerSettings
 from pipelines.segmentors.maskformer_settings import MaskFormerSettings
@@ -33,6 +35,22 @@ def build_segmentor(settings: SegmentorSettings, *, load_weights: bool = True) -
         ProtocolError: the backbone is a CLIP image tower.
     """
     from pipelines.segmentors.backbone import build_backbone
+    from pipelines.segmentors.frozen_batch_norm import freeze_batch_norms
 
     backbone = build_backbone(settings.backbone, settings.backbone_weights, load_weights=load_weights)
+    if settings.batch_norm == "frozen":
+        freeze_batch_norms(backbone)
     return cast("nn.Module", SEGMENTORS.build(settings, backbone=backbone))
+
+
+def checkpoint_layers(segmentor: "nn.Module") -> None:
+    """Has a segmentor remember what goes into each of its layers alone.
+
+    Raises:
+        ConcatError: segmentors of its kind cannot.
+    """
+    change: Callable[[], None] | None = getattr(segmentor, "checkpoint_layers", None)
+    if change is None:
+        kind = type(segmentor).__name__
+        raise ConcatError(f"A {kind} cannot compute its layers again.", mend="Set con.checkpointing=false.")
+    change()

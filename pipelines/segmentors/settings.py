@@ -1,5 +1,7 @@
 """What every segmentor is told, whatever its kind."""
 
+from typing import Literal
+
 from pipelines.base.parts import PartSettings
 from pipelines.base.settings import name_or_path, setting
 
@@ -10,6 +12,9 @@ class SegmentorSettings(PartSettings):
     backbone: str = setting("resnet50", "timm name of the backbone.")
     backbone_weights: str = name_or_path(
         "imagenet", "imagenet (timm's ImageNet-1k classifier), micrococo (seen-only, shipped), none, or a path."
+    )
+    batch_norm: Literal["frozen", "trained"] = setting(
+        "frozen", "The backbone's batch norms: frozen, as in the originals, or trained with each batch's statistics."
     )
     hidden_dim: int = setting(256, "Width D of queries and pixel features.", ge=8)
     queries: int = setting(100, "Number K of queries.", ge=1)
