@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from concat_command import FinishedRun
+from lightning_fabric import Fabric
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -90,7 +91,7 @@ def test_drawing_panels_leaves_model_modes_and_random_state_alone(smoke: Finishe
     extractor.head.eval()  # as a part that is frozen while the others learn
     modes = {name: module.training for name, module in extractor.named_modules()}
     state = {name: tensor.clone() for name, tensor in extractor.state_dict().items()}
-    draw = TrainingPanels(extractor, extractor, data, seen, text, recipe)
+    draw = TrainingPanels(Fabric(accelerator="cpu", devices=1), extractor, data, seen, text, recipe)
     before = torch.get_rng_state()
     pages = [draw(), draw()]
     assert torch.equal(torch.get_rng_state(), before)

@@ -113,3 +113,16 @@ def test_the_global_gradient_reaches_every_query_also_in_half_precision() -> Non
     loss.backward()
     assert semantic.grad is not None
     assert (semantic.grad.norm(dim=-1) > 0).all()
+
+
+def test_parts_sum_to_the_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    semantic, tokens = torch.randn(4, 3, 5, generator=generator), torch.randn(4, 5, generator=generator)
+    matched, bank = torch.rand(4, 3, generator=generator) > 0.5, torch.randn(2, 5, generator=generator)
+    how = {"gamma": 2.0, "temperature": 0.5}
+    whole = global_alignment(semantic, tokens, matched, bank, **how)
+    parts = [
+        global_alignment(semantic[own], tokens, matched[own], bank, first_image=own.start, **how)
+        for own in (slice(0, 1), slice(1, 4))
+    ]
+    torch.testing.assert_close(torch.stack(parts).sum(), whole)

@@ -12,8 +12,9 @@ from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 from pipelines.base.errors import NonFiniteLossError
 from pipelines.losses.focal import focal_cost
 from pipelines.losses.mask import dice_cost, mask_bce_cost
-from pipelines.losses.matching import Assignment, MatchingLoss, match
+from pipelines.losses.matching import Assignment, MatchingLoss, cheapest, matching_cost
 from pipelines.losses.points import StepPoints, sample_points, uniform_points
+from pipelines.losses.step_totals import StepTotals
 from pipelines.losses.targets import Targets
 
 LOSS = MatchingLoss(
@@ -61,8 +62,9 @@ class World:
 
 
 def pairs_of(assignment: Assignment, image: int) -> list[tuple[int, int]]:
-    mine = assignment.image == image
-    return list(zip(assignment.query[mine].tolist(), assignment.segment[mine].tolist(), strict=True))
+    """Query and segment of the pairs of an image, in the last layer."""
+    mine = assignment.image[-1] == image
+    return list(zip(assignment.query[-1][mine].tolist(), assignment.segment[-1][mine].tolist(), strict=True))
 
 
 @pytest.mark.parametrize("counts", [[2, 0, 3], [1], [0], [4, 4]])
@@ -71,7 +73,8 @@ def test_the_assignment_is_the_cheapest_of_all(counts: list[int]) -> None:
     targets = Targets.collate(**world.targets)
     at = targets.at(uniform_points(30, torch.Generator().manual_seed(1)))
     class_cost = focal_cost(world.class_logits[0], alpha=0.25, gamma=2.0)
-    assignment = match(class_cost, world.mask_logits[0], targets, at, **WEIGHTS)
+    costs = matching_cost(class_cost, world.mask_logits[0], targets, at, **WEIGHTS)
+    assignment = cheapest(costs[None], targets.counts)
     assert len(assignment) == sum(counts)
     first = 0
     for image, count in enumerate(counts):
@@ -104,17 +107,17 @@ def test_hand_made_matching_and_labels() -> None:
         generator=torch.Generator().manual_seed(0),
     )
     assert pairs_of(assignment, 0) == [(0, 1), (2, 0)]
-    assert assignment.of_queries([torch.tensor([4, 1])]).tolist() == [[1, -1, 4]]
-    assert assignment.of_queries([torch.tensor([77, 99])], unmatched=0).tolist() == [[99, 0, 77]]
+    assert assignment.of_queries([torch.tensor([4, 1])]).tolist() == [[[1, -1, 4]]]
+    assert assignment.of_queries([torch.tensor([77, 99])], unmatched=0).tolist() == [[[99, 0, 77]]]
 
 
 def test_numbers_of_segments_reach_their_queries_across_a_batch() -> None:
     assignment = Assignment(
-        torch.tensor([0, 2, 2]), torch.tensor([1, 0, 2]), torch.tensor([0, 1, 0]), images=3, queries=3
+        torch.tensor([[0, 2, 2]]), torch.tensor([[1, 0, 2]]), torch.tensor([[0, 1, 0]]), images=3, queries=3
     )
     numbers = [torch.tensor([5]), torch.tensor([], dtype=torch.int64), torch.tensor([6, 7])]
-    assert assignment.of_queries(numbers).tolist() == [[-1, 5, -1], [-1, -1, -1], [7, -1, 6]]
-    assert assignment.rows([1, 0, 2]).tolist() == [0, 2, 1]
+    assert assignment.of_queries(numbers).tolist() == [[[-1, 5, -1], [-1, -1, -1], [7, -1, 6]]]
+    assert assignment.rows([1, 0, 2]).tolist() == [[0, 2, 1]]
 
 
 def test_a_batch_without_segments_teaches_only_that_nothing_is_there() -> None:
@@ -131,7 +134,7 @@ def test_a_batch_without_segments_teaches_only_that_nothing_is_there() -> None:
 
 def test_more_segments_than_queries_leave_some_out() -> None:
     losses, assignment = World([5, 1], queries=3).loss()
-    assert torch.bincount(assignment.image).tolist() == [3, 1]
+    assert torch.bincount(assignment.image[-1]).tolist() == [3, 1]
     assert sorted(query for query, _ in pairs_of(assignment, 0)) == [0, 1, 2]
     assert all(torch.isfinite(loss) for loss in losses.values())
 
@@ -219,7 +222,7 @@ def test_gradients_flow_to_every_layer_and_every_matched_mask(loss: MatchingLoss
         assert torch.isfinite(leaf.grad).all()
         assert (leaf.grad != 0).any()
     with_gradient = (leaves[-1].grad != 0).flatten(2).any(-1).nonzero().tolist()
-    assert with_gradient == torch.stack([assignment.image, assignment.query], 1).tolist()
+    assert with_gradient == torch.stack([assignment.image[-1], assignment.query[-1]], 1).tolist()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -255,7 +258,7 @@ def test_any_shape(counts: list[int], queries: int, names: int, layers: int, sof
 def test_softmax_is_cross_entropy_with_a_light_no_object() -> None:
     world = World([2, 3], names=5, layers=1)
     losses, assignment = world.loss(SOFTMAX)
-    targets = assignment.of_queries(world.labels, unmatched=4)
+    targets = assignment.of_queries(world.labels, unmatched=4)[0]
     weight = torch.tensor([1.0, 1.0, 1.0, 1.0, 0.1])
     expected = 2 * cross_entropy(world.class_logits[0].flatten(0, 1), targets.flatten(), weight)
     torch.testing.assert_close(losses["class"], expected)
@@ -307,3 +310,28 @@ def test_half_precision_logits_are_compared_in_fp32() -> None:
     for name, loss in plain.items():
         assert under_autocast[name].dtype == torch.float32
         torch.testing.assert_close(under_autocast[name], loss)
+
+
+@pytest.mark.parametrize("loss", [LOSS, SOFTMAX])
+def test_all_layers_are_matched_with_one_transfer(loss: MatchingLoss, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[torch.Size] = []
+    plain = Tensor.cpu
+    monkeypatch.setattr(Tensor, "cpu", lambda tensor: moved.append(tensor.shape) or plain(tensor))
+    World([2, 3], layers=3).loss(loss)
+    assert moved == [(3, 2, 6, 3)]  # layers, images, queries, segments
+
+
+@pytest.mark.parametrize("loss", [LOSS, SOFTMAX])
+@pytest.mark.parametrize("counts", [[2, 0, 3, 1], [9, 1], [0, 0]])
+def test_the_parts_of_a_step_sum_to_the_whole(loss: MatchingLoss, counts: list[int]) -> None:
+    world = World(counts, queries=4)
+    whole, _ = world.loss(loss)
+    totals = StepTotals.of_counts(counts, queries=4)
+    sums = dict.fromkeys(whole, torch.zeros(()))
+    for image in range(len(counts)):
+        alone = world.only(image)
+        generator = torch.Generator().manual_seed(7)
+        part, _ = loss(alone.class_logits, alone.mask_logits, generator=generator, totals=totals, **alone.targets)
+        sums = {name: value + part[name] for name, value in sums.items()}
+    for name, value in whole.items():
+        torch.testing.assert_close(sums[name], value, rtol=1e-6, atol=1e-6)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.losses.points import StepPoints, sample_masks, sample_pixels, sample_points, uniform_points
+from pipelines.losses.points import StepPoints, read_points, sample_pixels, sample_points, uniform_points
 
 
 def slow_bilinear(image: torch.Tensor, x: float, y: float) -> float:
@@ -28,11 +28,11 @@ def test_a_pixels_value_stands_at_its_centre_and_zero_beyond_the_border() -> Non
 
 @settings(max_examples=25)
 @given(st.integers(1, 5), st.integers(1, 6), st.integers(0, 4), st.integers(0, 7), st.integers(0, 999))
-def test_masks_are_sampled_as_float_maps_are(height: int, width: int, count: int, n: int, seed: int) -> None:
+def test_masks_are_read_as_float_maps_are_sampled(height: int, width: int, count: int, n: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     masks = torch.rand(count, height, width, generator=generator) > 0.5
     coords = uniform_points(n, generator)
-    sampled = sample_masks(masks, coords)
+    sampled = read_points(masks, coords)
     torch.testing.assert_close(sampled, sample_points(masks[None].float(), coords)[0], atol=1e-5, rtol=0)
     for mask, values in zip(masks, sampled, strict=True):
         for (x, y), value in zip(coords.tolist(), values.tolist(), strict=True):
@@ -84,3 +84,10 @@ def test_each_mask_uses_its_most_uncertain_candidates_and_the_common_points(
         left = set(range(candidates)) - set(chosen[:uncertain].tolist())
         if uncertain and left:
             assert value[chosen[:uncertain]].max() <= min(value[i] for i in left)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_maps_of_any_precision_are_read_alike(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps, coords = torch.randn(2, 3, 6, 5, generator=generator).to(dtype), uniform_points(9, generator)
+    torch.testing.assert_close(read_points(maps, coords), sample_points(maps, coords), atol=1e-5, rtol=0)

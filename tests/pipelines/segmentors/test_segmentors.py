@@ -13,6 +13,7 @@ from torch import nn
 from pipelines.base.errors import ConcatError, ProtocolError
 from pipelines.segmentors.backbone import Backbone
 from pipelines.segmentors.build import build_segmentor
+from pipelines.segmentors.frozen_batch_norm import freeze_batch_norms
 from pipelines.segmentors.mask2former_settings import Mask2FormerSettings
 from pipelines.segmentors.maskformer_settings import MaskFormerSettings
 from pipelines.segmentors.parameters import parameter_groups
@@ -25,6 +26,7 @@ SMALL = {
     "mask2former": Mask2FormerSettings(encoder_feedforward_dim=128, encoder_layers=1, **COMMON),
     "maskformer": MaskFormerSettings(**COMMON),
 }
+RATES = {"learning_rate": 1e-3, "backbone_factor": 0.1, "weight_decay": 0.05, "decay_biases": True}
 KINDS = pytest.mark.parametrize("kind", ["mask2former", "maskformer"])
 
 
@@ -65,8 +67,63 @@ def test_masks_of_a_layer_are_made_of_its_queries(kind):
         torch.testing.assert_close(masks, expected, rtol=1e-4, atol=1e-4)
 
 
-@KINDS
-def test_queries_are_the_layer_normed_outputs_of_the_layers(kind):
+def test_mask2former_is_that_of_transformers():
+    segmentor = small("mask2former", backbone="resnet18").train()
+    model = segmentor.model
+    model.transformer_module.decoder.layerdrop = 0.0
+    with torch.no_grad():
+        for parameter in model.parameters():  # biases and offsets that do something
+            parameter.add_(0.02 * torch.randn(parameter.shape))
+    theirs = model(pixel_values=images(2, 64, 96), output_hidden_states=True)
+    ours = segmentor(images(2, 64, 96))
+    expected = [states.transpose(0, 1) for states in theirs.transformer_decoder_intermediate_states]
+    gradients = []
+    for queries, masks in ((expected, theirs.masks_queries_logits), (ours.queries, ours.mask_logits)):
+        segmentor.zero_grad()
+        sum((t**2).mean() for t in [*queries, *masks]).backward()
+        gradients.append({name: p.grad for name, p in segmentor.named_parameters()})
+    for given, wanted in zip(ours.queries, expected, strict=True):
+        torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-4)
+    for given, wanted in zip(ours.mask_logits, theirs.masks_queries_logits, strict=True):
+        torch.testing.assert_close(given, wanted, rtol=1e-3, atol=1e-3)
+    whole = torch.stack([g.norm() for g in gradients[0].values()]).norm()
+    for name, wanted in gradients[0].items():
+        assert (gradients[1][name] - wanted).norm() <= 1e-3 * wanted.norm() + 1e-4 * whole, name
+
+
+def test_frozen_batch_norms_are_those_of_evaluation_and_learn_nothing():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU())
+    for own in (net[1].weight, net[1].bias, net[1].running_mean, net[1].running_var):
+        own.data.uniform_(0.5, 2.0)
+    pixels = torch.randn(2, 3, 5, 5)
+    expected = net.eval()(pixels)
+    holder = nn.ModuleDict({"net": net})
+    freeze_batch_norms(holder)
+    holder.train()
+    before = {name: own.clone() for name, own in holder.state_dict().items()}
+    torch.testing.assert_close(holder["net"](pixels), expected)
+    torch.testing.assert_close(holder["net"](pixels[:1]), expected[:1])  # whatever else is in the batch
+    assert [name for name, _ in holder.named_parameters()] == ["net.0.weight", "net.0.bias"]
+    assert all(torch.equal(own, before[name]) for name, own in holder.state_dict().items())
+
+
+def test_a_frozen_segmentor_in_training_does_not_see_its_neighbours():
+    segmentor = small("mask2former", batch_norm="frozen", backbone="resnet18").train()
+    together, alone = segmentor(images(3, 64, 64)), segmentor(images(3, 64, 64)[1:2])
+    torch.testing.assert_close(together.mask_logits[-1][1:2], alone.mask_logits[-1], rtol=1e-3, atol=1e-3)
+
+
+def test_the_pixel_decoder_starts_as_in_the_original():
+    decoder = small("mask2former", hidden_dim=256).model.pixel_level_module.decoder
+    assert decoder.mask_projection.weight.std().item() == pytest.approx(1 / 16, rel=0.02)  # 1 / √256
+    assert decoder.output_convolutions[0][0].weight.std().item() == pytest.approx((9 * 256) ** -0.5, rel=0.02)
+    theirs = small("mask2former", hidden_dim=256, initialisation="transformers").model.pixel_level_module.decoder
+    assert theirs.mask_projection.weight.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+def test_queries_are_the_layer_normed_outputs_of_the_layers():
+    kind = "maskformer"
     segmentor = small(kind).eval()
     decoder = segmentor.model.transformer_module.decoder
     with torch.no_grad():  # a norm that does something, so that forgetting or repeating it shows
@@ -78,8 +135,6 @@ def test_queries_are_the_layer_normed_outputs_of_the_layers(kind):
     with torch.no_grad():
         queries = segmentor(images(2)).queries
         expected = [decoder.layernorm(states) for states in outputs]
-    if kind == "mask2former":
-        expected = [states.transpose(0, 1) for states in expected]
     for given, wanted in zip(queries[-3:], expected, strict=True):
         torch.testing.assert_close(given, wanted)
     assert not torch.allclose(queries[-1][0], queries[-1][1])  # they tell images apart
@@ -110,7 +165,7 @@ def test_gradient_reaches_every_parameter(kind):
 def test_training_repeats_bit_for_bit_under_deterministic_algorithms(kind):
     def trained():
         segmentor = small(kind)
-        optimiser = torch.optim.AdamW(parameter_groups(segmentor, 1e-3, 0.1, 0.05))
+        optimiser = torch.optim.AdamW(parameter_groups(segmentor, **RATES))
         for step in range(2):
             output = segmentor(images(2, 64, 64, seed=step))
             optimiser.zero_grad()
@@ -182,10 +237,11 @@ def test_clip_backbone_is_refused_before_anything_is_built():
 
 
 def test_parameter_groups_are_a_partition_with_the_right_rates():
-    segmentor = small("mask2former")
+    segmentor = small("mask2former", batch_norm="trained")
     frozen = segmentor.model.transformer_module.queries_embedder.weight.requires_grad_(False)
     holder = nn.ModuleDict({"segmentor": segmentor, "head": nn.Linear(64, 8)})
-    groups = parameter_groups(holder, learning_rate=1e-3, backbone_factor=0.1, weight_decay=0.05)
+    holder.scale = nn.Parameter(torch.tensor(2.0))
+    groups = parameter_groups(holder, **RATES)
     of = {id(p): group for group in groups for p in group["params"]}
     trainable = [p for p in holder.parameters() if p.requires_grad]
     assert len(of) == len(trainable) == sum(len(group["params"]) for group in groups)
@@ -198,13 +254,16 @@ def test_parameter_groups_are_a_partition_with_the_right_rates():
     }  # fmt: skip
     model = segmentor.model
     for still in (
-        holder["head"].bias,
+        holder.scale,
         model.pixel_level_module.decoder.level_embed,
         model.transformer_module.queries_features.weight,
         model.transformer_module.decoder.layernorm.weight,
         backbone.net.bn1.weight,
     ):
         assert of[id(still)]["weight_decay"] == 0.0
+    assert of[id(holder["head"].bias)]["weight_decay"] == 0.05
+    of = {id(p): own for own in parameter_groups(holder, **RATES | {"decay_biases": False}) for p in own["params"]}
+    assert of[id(holder["head"].bias)]["weight_decay"] == 0.0
 
 
 @KINDS

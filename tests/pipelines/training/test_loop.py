@@ -46,9 +46,9 @@ def _go(
     folder.mkdir(exist_ok=True)
     model = training.modules["model"]
 
-    def losses_of(step: int, batch: Tensor) -> dict[str, Tensor]:
+    def losses_of(step: int, batch: Tensor) -> Iterator[dict[str, Tensor]]:
         noise = torch.randn(6, 1)
-        return {"square": (model(batch) - 1 - 0.1 * noise).square().mean(), "size": 0.01 * model(batch).abs().mean()}
+        yield {"square": (model(batch) - 1 - 0.1 * noise).square().mean(), "size": 0.01 * model(batch).abs().mean()}
 
     def after_step(step: int) -> None:
         if step == stop_at:
@@ -132,7 +132,7 @@ def test_the_logged_gradient_norm_is_that_before_clipping(tmp_path: Path, clip_n
     train(
         Training({"model": model}, model, optimiser, schedule),
         [torch.tensor([[3.0, 4.0]])],
-        lambda _, batch: {"loss": model(batch).sum()},
+        lambda _, batch: [{"loss": model(batch).sum()}],
         fabric=Fabric(accelerator="cpu", devices=1),
         folder=tmp_path,
         iterations=1,
@@ -169,9 +169,9 @@ def test_parts_that_learn_at_different_rates_are_named(tmp_path: Path) -> None:
 def test_a_non_finite_loss_stops_with_step_and_checkpoint(tmp_path: Path) -> None:
     training = _training()
 
-    def losses_of(step: int, batch: Tensor) -> dict[str, Tensor]:
+    def losses_of(step: int, batch: Tensor) -> Iterator[dict[str, Tensor]]:
         loss = training.modules["model"](batch).mean()
-        return {"good": loss, "bad": loss * (float("nan") if step == 4 else 1.0)}
+        yield {"good": loss, "bad": loss * (float("nan") if step == 4 else 1.0)}
 
     with pytest.raises(NonFiniteLossError, match=r"step 4 is not finite \(good .*, bad nan\).*last checkpoint is kept"):
         train(
