@@ -10,8 +10,9 @@ from rich.table import Table
 from concat_cli.plain_progress import PlainTask, PlainTraining
 from pipelines.base.errors import ConcatError
 from pipelines.base.progress import Task, TrainingTask
+from pipelines.base.ranks import process_rank
 
-out = Console(highlight=False)
+out = Console(highlight=False, quiet=process_rank() > 0)
 err = Console(stderr=True, highlight=False)
 
 

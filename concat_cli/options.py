@@ -17,6 +17,12 @@ Set = Annotated[
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random but the data.", min=0)]
 Device = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda or cuda:N.")]
+Devices = Annotated[
+    int | None,
+    typer.Option(
+        "--devices", help="Processes of this machine that share the work, one a device (or core group).", min=1
+    ),
+]
 Cache = Annotated[
     Path | None,
     typer.Option(

@@ -20,7 +20,8 @@ from concat_cli.data_options import (
     VocabularyName,
 )
 from concat_cli.errors import guarded
-from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.launch import in_processes
+from concat_cli.options import Cache, Debug, Device, Devices, Force, RunDir, Seed, Set
 from concat_cli.pixel_values import Ignore, pixel_values
 from concat_cli.runs import bring_up_to_date, open_run
 from concat_cli.scores import show_scores
@@ -57,6 +58,7 @@ def evaluate(
     settings: Set = None,
     seed: Seed = None,
     device: Device = None,
+    devices: Devices = None,
     cache: Cache = None,
     force: Force = False,
     debug: Debug = False,
@@ -65,6 +67,8 @@ def evaluate(
 
     With --dataset, the open vocabulary is put to the test: no name of that data set need be known to training.
     """
+    if in_processes(devices):
+        return
     opened = open_run(run, cache=cache, settings=settings, seed=seed, device=device)
     given = (root, images, labels, listing, annotations, vocabulary, ignored, text_embeddings, text_names)
     if dataset is None:

@@ -6,7 +6,8 @@ import typer
 
 from concat_cli.completion import recipes
 from concat_cli.errors import guarded
-from concat_cli.options import Cache, Debug, Device, RunDir, Seed, Set
+from concat_cli.launch import in_processes
+from concat_cli.options import Cache, Debug, Device, Devices, RunDir, Seed, Set
 from concat_cli.runs import bring_up_to_date, open_run
 
 
@@ -22,12 +23,15 @@ def run(
     settings: Set = None,
     seed: Seed = None,
     device: Device = None,
+    devices: Devices = None,
     cache: Cache = None,
     debug: Debug = False,
 ) -> None:
     """Run all stages of a recipe that are stale, and none that is fresh."""
     from concat_cli.scores import show_scores
 
+    if in_processes(devices):
+        return
     opened = open_run(run, cache=cache, recipe=recipe, settings=settings, seed=seed, device=device)
     bring_up_to_date(opened, "eval")
     show_scores(opened.folder / "eval")

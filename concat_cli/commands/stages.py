@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from concat_cli.errors import guarded
-from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.launch import in_processes
+from concat_cli.options import Cache, Debug, Device, Devices, Force, RunDir, Seed, Set
 from concat_cli.runs import bring_up_to_date, open_run
 from pipelines.runs.run import Stage
 
@@ -17,10 +18,13 @@ def stage_command(stage: Stage) -> Callable[..., None]:
         settings: Set = None,
         seed: Seed = None,
         device: Device = None,
+        devices: Devices = None,
         cache: Cache = None,
         force: Force = False,
         debug: Debug = False,
     ) -> None:
+        if in_processes(devices):
+            return
         opened = open_run(run, cache=cache, settings=settings, seed=seed, device=device)
         bring_up_to_date(opened, stage.name, force=force)
 

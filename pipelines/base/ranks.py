@@ -1,6 +1,10 @@
 """Which process of how many this is, as torchrun or SLURM's srun tell it; no torch, so that it is known at once."""
 
 import os
+from typing import Final
+
+COMMAND: Final = "CONCAT_COMMAND"
+"""Of the environment: what the user typed, where that is not what this process was started with."""
 
 
 def process_count() -> int:
@@ -11,6 +15,11 @@ def process_count() -> int:
 def process_rank() -> int:
     """The number of this process, from 0."""
     return int(os.environ.get("RANK") or _of_step("SLURM_PROCID", "0"))
+
+
+def local_process_count() -> int:
+    """How many of them run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or _of_step("SLURM_NTASKS_PER_NODE", "") or process_count())
 
 
 def _of_step(name: str, otherwise: str) -> str:

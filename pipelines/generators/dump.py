@@ -104,61 +104,55 @@ class QueryDump:
         return QueryBatch(self.queries[rows].float(), labels, labels != _EMPTY, image_index)
 
 
-class ShardWriter:
-    """Writes a dump shard by shard; rows come in order, those of complete shards (`done`) are not asked for again.
+@dataclass(frozen=True)
+class Shards:
+    """The files of a dump: which rows stand in which, and which are still to be written, by whatever process.
 
-    Args:
-        folder: of the shards; what an earlier, interrupted writer of the same dump left there is kept.
+    Attributes:
+        folder: of the shards; what earlier, interrupted writers of the same dump left there is kept.
         shard: rows of a shard.
         names: of the categories that labels are indices of.
         rows: of the whole dump.
     """
 
-    def __init__(self, folder: Path, *, shard: int, names: Sequence[str], rows: int) -> None:
-        self.folder, self.shard, self.names, self.rows = folder, shard, list(names), rows
-        self._waiting: list[QueryRow] = []
-        self._shards = self._complete_shards()
+    folder: Path
+    shard: int
+    names: tuple[str, ...]
+    rows: int
 
-    @property
-    def done(self) -> int:
-        """Rows in complete shards: the row to go on with, if none is waiting."""
-        return min(self._shards * self.shard, self.rows)
+    def rows_of(self, number: int) -> range:
+        """The rows of a shard."""
+        return range(number * self.shard, min((number + 1) * self.shard, self.rows))
 
-    def add(self, row: QueryRow) -> None:
-        """Takes the next row, and writes a shard when it is full or the dump complete.
+    def missing(self) -> list[int]:
+        """The shards still to be written; damaged ones, and those of another dump, are removed."""
+        missing = [number for number in range(-(-self.rows // self.shard)) if not self._is_mine(number)]
+        for path in self.folder.glob("*.h5"):
+            number = int(path.stem) if path.stem.isdigit() else -1
+            if number in missing or not 0 <= number * self.shard < self.rows:
+                path.unlink()
+        return missing
+
+    def write(self, number: int, rows: Sequence[QueryRow]) -> None:
+        """Writes a shard, at once.
 
         Raises:
             ConcatError: the disk is full, or a query does not fit float16.
-            ValueError: there are more rows than announced.
+            ValueError: a shard has another number of rows.
         """
-        if self.done + len(self._waiting) >= self.rows:
-            raise ValueError(f"the dump has {self.rows} rows, not more")
-        self._waiting.append(row)
-        if len(self._waiting) == self.shard or self.done + len(self._waiting) == self.rows:
-            _write_shard(self._path(self._shards), self._waiting, self.names, self.rows)
-            self._waiting = []
-            self._shards += 1
+        if len(rows) != len(self.rows_of(number)):
+            raise ValueError(f"shard {number} has {len(self.rows_of(number))} rows, not {len(rows)}")
+        _write_shard(self._path(number), rows, self.names, self.rows)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:03d}.h5"
-
-    def _complete_shards(self) -> int:
-        """Shards from the first on that are sound and of this dump; later ones and others are removed."""
-        needed, complete = -(-self.rows // self.shard), 0
-        while complete < needed and self._is_mine(complete):
-            complete += 1
-        for path in self.folder.glob("*.h5"):
-            if not path.stem.isdigit() or int(path.stem) >= complete:
-                path.unlink()
-        return complete
 
     def _is_mine(self, number: int) -> bool:
         try:
             with h5py.File(self._path(number), "r") as file:
                 sizes = {len(file[name]) for name in _ARRAYS}
-                return (_names(file), int(file.attrs["rows"])) == (self.names, self.rows) and sizes == {
-                    min(self.shard, self.rows - number * self.shard)
-                }
+                same = (_names(file), int(file.attrs["rows"])) == (list(self.names), self.rows)
+                return same and sizes == {len(self.rows_of(number))}
         except (OSError, KeyError, ValueError):
             return False
 

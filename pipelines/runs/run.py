@@ -9,6 +9,7 @@ from pipelines.base.errors import ProtocolError
 from pipelines.base.imported import imported
 from pipelines.base.progress import Reporter
 from pipelines.recipes.recipe import Recipe
+from pipelines.training.processes import Processes
 
 RECIPE: Final = "recipe.toml"
 SCRATCH: Final = ("key.json", "checkpoint.pt")  # in a folder that is being written; no outputs
@@ -46,6 +47,8 @@ class StageContext:
         forced: what the cache holds is to be made again.
         cached: outputs that live in the cache, by name.
         notes, metrics: go into the manifest.
+        device, precision: where the stage computed, and how, for the manifest.
+        processes: those that share the stage's work; what is not cached is written by the first.
     """
 
     run: Run
@@ -60,6 +63,7 @@ class StageContext:
     precision: str = "32-true"
     effective_batch_size: int | None = None
     forced: bool = False
+    processes: Processes = field(default_factory=Processes)
 
     @property
     def recipe(self) -> Recipe:
@@ -94,6 +98,7 @@ class Stage:
         settings: the settings that matter, as plain values.
         sources: inputs from outside the run by name: files count by content, folders as (name, size, mtime) lists.
         knows_unseen_names: for the manifest's protocol.
+        shared: whether several processes, where there are some, run it together.
         sections: of the recipe, that its help lists.
     """
 
@@ -105,6 +110,7 @@ class Stage:
     settings: Callable[[Recipe], dict[str, Any]]
     sources: Callable[[Run], dict[str, Path]]
     knows_unseen_names: bool = False
+    shared: bool = False
     about: str = ""
     sections: tuple[str, ...] = ()
 

@@ -1,4 +1,7 @@
-"""Brings stages up to date: lock, run beside, rename, manifest. The only place that knows locks and renames."""
+"""Brings stages up to date: lock, run beside, rename, manifest. The only place that knows locks and renames.
+
+Of several processes the first one decides and writes; the others follow it through the stages that share their work.
+"""
 
 import fcntl
 import hashlib
@@ -8,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ from pipelines.runs.manifest import (
     write_manifest,
 )
 from pipelines.runs.run import RECIPE, SCRATCH, Run, Stage, StageContext
+from pipelines.training.processes import Processes, join_processes
 
 _LOGS = ("metrics.jsonl", "tensorboard")  # to be read by people; no stage depends on them
 
@@ -42,6 +46,9 @@ def bring_up_to_date(run: Run, chain: list[Stage], target: str, *, force: bool =
     """
     wanted = _ancestors(chain, target)
     ran: list[str] = []
+    processes = join_processes()
+    if not processes.first:
+        return _follow(run, chain, processes)
     with _locked(run):
         write_recipe(run.folder / RECIPE, run.recipe)
         for stage in chain:
@@ -54,12 +61,49 @@ def bring_up_to_date(run: Run, chain: list[Stage], target: str, *, force: bool =
             why = "forced" if state.state == "fresh" else state.why or state.state
             first = "" if stage.name == target else f", which {target} needs"
             run.reporter.say(f"{stage.name}{first}: {why}")
-            _execute(run, stage, chain, forced=forced)
+            _execute(run, stage, chain, processes, forced=forced)
             ran.append(stage.name)
+    processes.from_first(None)  # the others may go
     return ran
 
 
-def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> None:
+@dataclass(frozen=True)
+class _Errand:
+    """What the first process asks the others to work on with it."""
+
+    stage: str
+    out: Path
+    key: str
+    forced: bool
+    inputs: dict[str, Path]
+
+
+def _follow(run: Run, chain: list[Stage], processes: Processes) -> list[str]:
+    """Works on what the first process begins, in silence, until it says that nothing is left."""
+    by_name = {stage.name: stage for stage in chain}
+    ran: list[str] = []
+    errand: _Errand | None
+    while errand := processes.from_first(None):
+        stage = by_name[errand.stage]
+        stage.execute(_context(run, stage, errand, processes))
+        processes.gather(None)
+        ran.append(stage.name)
+    return ran
+
+
+def _context(run: Run, stage: Stage, errand: _Errand, processes: Processes) -> StageContext:
+    return StageContext(
+        run=run if stage.knows_unseen_names else _without_unseen_names(run),
+        stage=stage.name,
+        out=errand.out,
+        key=errand.key,
+        forced=errand.forced,
+        inputs=errand.inputs,
+        processes=processes if stage.shared else Processes(),
+    )
+
+
+def _execute(run: Run, stage: Stage, chain: list[Stage], processes: Processes, *, forced: bool) -> None:
     started, clock = datetime.now(UTC), time.monotonic()
     inputs = inputs_of(run, stage, chain, known={}, listings=Listings())
     made_from = plain(
@@ -71,17 +115,16 @@ def _execute(run: Run, stage: Stage, chain: list[Stage], *, forced: bool) -> Non
         }
     )
     partial = _open_partial(run, stage, made_from | {"forced": forced})
-    context = StageContext(
-        run=run if stage.knows_unseen_names else _without_unseen_names(run),
-        stage=stage.name,
-        out=partial,
-        key=hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16],
-        forced=forced,
-        inputs={name: run.folder / record.path for name, record in inputs.items()},
-    )
+    key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+    errand = _Errand(stage.name, partial, key, forced, {n: run.folder / record.path for n, record in inputs.items()})
+    context = _context(run, stage, errand, processes)
     with _resumable(run, stage):
         reset_peak_resident()
+        if stage.shared:
+            processes.from_first(errand)
         stage.execute(context)
+        if stage.shared:
+            processes.gather(None)  # all are done
         manifest = _manifest(run, stage, context, inputs, started, seconds=time.monotonic() - clock)
         write_manifest(partial / MANIFEST, manifest)
         final = run.folder / stage.folder

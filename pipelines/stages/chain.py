@@ -94,6 +94,7 @@ PRECOMPUTE = Stage(
 )
 TRAIN_CON = Stage(
     name="train-con",
+    shared=True,
     about="CON: train the extractor, its queries aligned with CLIP. Runs precompute first where it must.",
     sections=("con",),
     folder="con",
@@ -107,6 +108,7 @@ TRAIN_CON = Stage(
 )
 DUMP_QUERIES = Stage(
     name="dump-queries",
+    shared=True,
     about="Write all queries of every training image, with their labels, to HDF5.",
     sections=("dump",),
     folder="dump",
@@ -166,6 +168,7 @@ FINETUNE = Stage(
 )
 EVAL = Stage(
     name="eval",
+    shared=True,
     about="Score the validation images, inductive and transductive.",
     sections=("eval",),
     folder="eval",

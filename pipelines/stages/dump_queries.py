@@ -1,10 +1,13 @@
 """dump-queries: all K queries of every training image with their assigned labels, into HDF5 shards of the cache."""
 
+from collections.abc import Iterator
+from contextlib import nullcontext
+
 from torch import nn
 
 from pipelines.base.files import alone, remove
 from pipelines.data.formats.labelled_images import LabelledImages
-from pipelines.generators.dump import QueryRow, ShardWriter
+from pipelines.generators.dump import QueryRow, Shards
 from pipelines.inference.extract import Assigner, extract
 from pipelines.models.extractor import load_extractor
 from pipelines.runs.run import StageContext
@@ -15,7 +18,10 @@ NAME = "dump-queries"
 
 
 def execute(context: StageContext) -> None:
-    """Runs the frozen extractor once over the training images, in every view; complete shards are not made again."""
+    """Runs the frozen extractor once over the training images, in every view; complete shards are not made again.
+
+    Several processes write shards in turn. No batch crosses a shard, so a shard is the same whoever writes it.
+    """
     recipe, settings = context.recipe, context.recipe.dump
     begun = begin(context)
     data = training_images(context.run, context.input("train.json"), begun.seen)
@@ -23,38 +29,42 @@ def execute(context: StageContext) -> None:
     model = begun.fabric.setup_module(extractor)
     assigner = Assigner(extractor.head, begun.text, recipe.con.matching, recipe.seed)
     folder = context.run.cache / "queries" / context.key
-    rows = len(data) * len(settings.views)
-    if context.forced:
-        remove(folder)
-    with alone(folder):
-        _dump(
-            model, data, assigner, ShardWriter(folder, shard=settings.shard, names=begun.seen.names, rows=rows), context
-        )
+    shards = Shards(folder, settings.shard, tuple(begun.seen.names), len(data) * len(settings.views))
+    processes = context.processes
+    with alone(folder) if processes.first else nullcontext():
+        if context.forced and processes.first:
+            remove(folder)
+        missing = processes.from_first(shards.missing() if processes.first else [])
+        left = sum(len(shards.rows_of(number)) for number in missing)
+        with context.reporter.task(NAME, shards.rows, shards.rows - left) as task:
+            for number in processes.turns(missing):
+                rows = []
+                for row in _rows(shards.rows_of(number), model, data, assigner, context):
+                    rows.append(row)
+                    task.advance(processes.count)
+                shards.write(number, rows)
+        processes.gather(None)  # all have written
     context.cached["queries"] = folder
-    context.device = str(begun.fabric.device)
-    context.notes |= {"rows": rows}
+    context.notes |= {"rows": shards.rows}
 
 
-def _dump(
-    model: nn.Module, data: LabelledImages, assigner: Assigner, shards: ShardWriter, context: StageContext
-) -> None:
-    """Adds view after view, from the row on that the complete shards end at."""
-    settings, done = context.recipe.dump, shards.done
-    device = assigner.text.device
-    with context.reporter.task(NAME, shards.rows, done) as task:
-        for view, name in enumerate(settings.views):
-            mirrored = name == "flipped"
-            rest = range(min(max(done - view * len(data), 0), len(data)), len(data))
-            for extracted in extract(
-                model,
-                data,
-                rest,
-                input=context.recipe.con.input,
-                device=device,
-                batch_size=settings.batch_size,
-                mirrored=mirrored,
-            ):
-                labels, segment_ids = assigner(extracted)
-                image_id = extracted.sample.image_id
-                shards.add(QueryRow(image_id, extracted.queries, labels, segment_ids, view=int(mirrored)))
-                task.advance()
+def _rows(
+    rows: range, model: nn.Module, data: LabelledImages, assigner: Assigner, context: StageContext
+) -> Iterator[QueryRow]:
+    """The rows of a shard; the dump holds view after view."""
+    settings = context.recipe.dump
+    for view, name in enumerate(settings.views):
+        first = view * len(data)
+        indices = range(max(rows.start - first, 0), min(rows.stop - first, len(data)))
+        mirrored = name == "flipped"
+        for extracted in extract(
+            model,
+            data,
+            indices,
+            input=context.recipe.con.input,
+            device=assigner.text.device,
+            batch_size=settings.batch_size,
+            mirrored=mirrored,
+        ):
+            labels, segment_ids = assigner(extracted)
+            yield QueryRow(extracted.sample.image_id, extracted.queries, labels, segment_ids, view=int(mirrored))

@@ -1,7 +1,8 @@
 """eval: scores of the inductive and the transductive setting, predictions, table and panels, for any task.
 
 The extractor runs once; every increment, every iterate of finetuning and both candidate sets rescore its queries.
-Images go in chunks, each written when complete, so that an interrupted evaluation goes on with the next one.
+Images go in chunks, each written when complete, so that an interrupted evaluation goes on with the next one; several
+processes take chunks in turn.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ from pipelines.base.files import write_json
 from pipelines.base.terms import Task
 from pipelines.clip.text import open_text
 from pipelines.data.formats.labelled_images import LabelledImages
-from pipelines.generators.dump import QueryRow, ShardWriter
+from pipelines.generators.dump import QueryRow, Shards
 from pipelines.inference.extract import Assigner, extract
 from pipelines.models.extractor import load_extractor
 from pipelines.runs.run import StageContext
@@ -23,7 +24,7 @@ from pipelines.stages.judges.judge import Judged
 from pipelines.stages.results import write_results
 from pipelines.stages.text import given_rows, text_store
 from pipelines.stages.variants import Answers, variants_of, written_variants
-from pipelines.training.devices import make_fabric
+from pipelines.training.devices import make_fabric, precision_of
 from pipelines.vocabularies.vocabulary import Vocabulary, open_seen, open_unseen
 
 NAME = "eval"
@@ -35,7 +36,7 @@ def execute(context: StageContext) -> None:
     seen = open_seen(context.input("seen.json"))
     unseen = open_unseen(context.input("unseen.json"), stage=NAME)
     unseen += taught_besides(context, unseen)
-    device = make_fabric(context.recipe.runtime).device
+    device = make_fabric(context.recipe.runtime, context.processes).device
     context.cached["text_unseen"] = text_store(context, unseen, given_rows(context, unseen), device)
     text = torch.cat(
         [
@@ -66,7 +67,7 @@ def evaluate(
         text: their embeddings, N×C.
         listing: the json that `data` was opened from.
     """
-    recipe, fabric = context.recipe, make_fabric(context.recipe.runtime)
+    recipe, fabric = context.recipe, make_fabric(context.recipe.runtime, context.processes)
     text = text.to(fabric.device)
     extractor = load_extractor(context.input("model.safetensors"), recipe.con, text.shape[1])
     model = fabric.setup_module(extractor)
@@ -75,10 +76,13 @@ def evaluate(
     judge = JUDGES[task](Judged(data, vocabulary, recipe.eval, context.out, listing))
     assigner = Assigner(extractor.head, text, recipe.con.matching, recipe.seed)
     answers = Answers(variants, vocabulary, text, softmax=recipe.con.matching.classification == "softmax")
-    shards = _resumed_shards(context.out, vocabulary.names, len(data))
-    with context.reporter.task(context.stage, len(data), shards.done) as progress:
-        for first in range(shards.done, len(data), CHUNK):
-            indices, records = range(first, min(first + CHUNK, len(data))), []
+    processes = context.processes
+    shards = Shards(context.out / "queries", CHUNK, tuple(vocabulary.names), len(data))
+    missing = processes.from_first(_missing(shards, context.out) if processes.first else [])
+    left = sum(len(shards.rows_of(number)) for number in missing)
+    with context.reporter.task(context.stage, len(data), len(data) - left) as progress:
+        for number in processes.turns(missing):
+            indices, rows, records = shards.rows_of(number), [], []
             images = extract(
                 model,
                 data,
@@ -88,18 +92,23 @@ def evaluate(
                 device=fabric.device,
             )
             for index, extracted in zip(indices, images, strict=True):
-                shards.add(QueryRow(extracted.sample.image_id, extracted.queries, *assigner(extracted)))
+                rows.append(QueryRow(extracted.sample.image_id, extracted.queries, *assigner(extracted)))
                 records.append(judge.record(extracted, index, answers(extracted.queries), written))
-                progress.advance()
-            write_json(context.out / "scores" / f"{first // CHUNK:03d}.json", records, indent=None)
-    write_results(context, task, judge, data, vocabulary, variants, written)
-    context.device = str(fabric.device)
+                progress.advance(processes.count)
+            shards.write(number, rows)
+            write_json(_scores(context.out, number), records, indent=None)
+    processes.gather(None)  # all have written
+    if processes.first:
+        write_results(context, task, judge, data, vocabulary, variants, written)
+    context.device, context.precision = str(fabric.device), precision_of(fabric)
 
 
-def _resumed_shards(out: Path, names: list[str], rows: int) -> ShardWriter:
-    """The writer of val queries, set to the first chunk whose scores an interrupted evaluation did not write."""
-    scored = len(list((out / "scores").glob("[0-9]*.json")))
-    for shard in (out / "queries").glob("[0-9]*.h5"):
-        if int(shard.stem) >= scored:
-            shard.unlink()
-    return ShardWriter(out / "queries", shard=CHUNK, names=names, rows=rows)
+def _missing(shards: Shards, out: Path) -> list[int]:
+    """The chunks whose queries or scores an interrupted evaluation did not write."""
+    missing = set(shards.missing())
+    chunks = range(-(-shards.rows // shards.shard))
+    return [number for number in chunks if number in missing or not _scores(out, number).exists()]
+
+
+def _scores(out: Path, number: int) -> Path:
+    return out / "scores" / f"{number:03d}.json"

@@ -13,7 +13,7 @@ from pipelines.vocabularies.vocabulary import open_seen
 def execute(context: StageContext) -> None:
     """Fills both stores; an interrupted image store continues where it stopped."""
     recipe = context.recipe
-    device = make_fabric(recipe.runtime).device
+    device = make_fabric(recipe.runtime, context.processes).device
     seen = open_seen(context.input("seen.json"))
     context.cached["text_seen"] = text_store(context, seen, context.inputs.get("text_seen.npy"), device)
     data = training_images(context.run, context.input("train.json"), seen)

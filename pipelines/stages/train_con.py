@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import torch
+from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from pipelines.base.errors import ConcatError
@@ -17,7 +18,6 @@ from pipelines.data.loading.transforms import TrainTransform
 from pipelines.losses.build import build_alignments
 from pipelines.models.extractor import Extractor
 from pipelines.recipes.con import ConSettings
-from pipelines.recipes.recipe import Recipe
 from pipelines.runs.run import StageContext
 from pipelines.segmentors.build import checkpoint_layers
 from pipelines.segmentors.graphed import Recording, recorded
@@ -26,7 +26,7 @@ from pipelines.segmentors.parameters import parameter_groups
 from pipelines.stages.con_objective import NAME, ConObjective, parts_of_step
 from pipelines.stages.images import training_images
 from pipelines.stages.training_panels import TrainingPanels
-from pipelines.stages.training_stage import Beginning, begin, prepared, run_training
+from pipelines.stages.training_stage import begin, prepared, run_training
 from pipelines.training.loop import Losses, Training
 from pipelines.training.part_size import PartSize
 from pipelines.training.processes import Processes
@@ -53,9 +53,9 @@ def execute(context: StageContext) -> None:
         decay_biases=rates.decay_biases,
     )
     model, optimiser, schedule = prepared(fabric, objective, groups, settings)
-    size = _part_size(settings, begun.processes, context.reporter)
+    size = _part_size(settings, context.processes, context.reporter)
 
-    recording = _recorded(settings, extractor, begun, size)
+    recording = _recorded(settings, extractor, fabric, size)
 
     def smaller_parts() -> bool:
         if recording is not None:
@@ -64,7 +64,7 @@ def execute(context: StageContext) -> None:
 
     def losses_of(step: int, samples: list[Sample]) -> Iterator[Losses]:
         parts = parts_of_step(
-            step, samples, tokens, size=size.size, queries=settings.segmentor.queries, processes=begun.processes
+            step, samples, tokens, size=size.size, queries=settings.segmentor.queries, processes=context.processes
         )
         for number, part in enumerate(parts, start=1):
             with fabric.no_backward_sync(model, enabled=number < len(parts)):
@@ -75,7 +75,7 @@ def execute(context: StageContext) -> None:
         context,
         fabric,
         Training({"extractor": extractor, "alignments": alignments, "part size": size}, model, optimiser, schedule),
-        lambda step: _batches(data, recipe, step, begun),
+        lambda step: _batches(data, context, fabric, step),
         losses_of,
         settings,
         batch_size=settings.batch_size,
@@ -83,7 +83,8 @@ def execute(context: StageContext) -> None:
         draw_page=TrainingPanels(fabric, extractor, data, begun.seen, begun.text, recipe) if settings.panels else None,
         smaller_parts=smaller_parts,
     )
-    save_weights(context.out / "model.safetensors", extractor)
+    if context.processes.first:
+        save_weights(context.out / "model.safetensors", extractor)
     origin = read_origin(settings.segmentor.backbone, settings.segmentor.backbone_weights)
     context.notes |= {
         "images": len(data),
@@ -118,20 +119,20 @@ def _part_size(settings: ConSettings, processes: Processes, reporter: Reporter) 
     return PartSize(size, fixed=True, say=reporter.say)
 
 
-def _recorded(settings: ConSettings, extractor: Extractor, begun: Beginning, size: PartSize) -> Recording | None:
+def _recorded(settings: ConSettings, extractor: Extractor, fabric: Fabric, size: PartSize) -> Recording | None:
     """The segmentor's passes as CUDA graphs, where a step is a single part on a single card."""
-    one = begun.processes.count == 1 and size.size >= settings.batch_size
-    if begun.fabric.device.type != "cuda" or not one or not settings.cuda_graphs:
+    one = fabric.world_size == 1 and size.size >= settings.batch_size
+    if fabric.device.type != "cuda" or not one or not settings.cuda_graphs:
         return None
     crop = settings.input.crop
-    images = torch.zeros(settings.batch_size, 3, crop, crop, dtype=torch.uint8, device=begun.fabric.device)
-    with begun.fabric.autocast(), torch.random.fork_rng(devices=[begun.fabric.device]):
+    images = torch.zeros(settings.batch_size, 3, crop, crop, dtype=torch.uint8, device=fabric.device)
+    with fabric.autocast(), torch.random.fork_rng(devices=[fabric.device]):
         return recorded(extractor.segmentor, images)
 
 
-def _batches(data: LabelledImages, recipe: Recipe, first_step: int, begun: Beginning) -> Iterator[list[Sample]]:
+def _batches(data: LabelledImages, context: StageContext, fabric: Fabric, first_step: int) -> Iterator[list[Sample]]:
     """The batches of the steps still to come; their content derives from seed, step and image id alone."""
-    settings, workers = recipe.con, recipe.runtime.workers
+    recipe, settings, workers = context.recipe, context.recipe.con, context.recipe.runtime.workers
     steps = StepBatches(
         data,
         batch_size=settings.batch_size,
@@ -139,7 +140,7 @@ def _batches(data: LabelledImages, recipe: Recipe, first_step: int, begun: Begin
         iterations=settings.iterations,
         seed=derive_seed(recipe.seed, NAME, "data"),
         transform=TrainTransform(settings.input),
-        share=begun.processes.share,
+        share=context.processes.share,
     )
     loader = DataLoader(
         steps,
@@ -148,7 +149,7 @@ def _batches(data: LabelledImages, recipe: Recipe, first_step: int, begun: Begin
         collate_fn=_as_is,
         generator=torch.Generator(),  # else it draws from the random state that a checkpoint restores
         prefetch_factor=4 if workers else None,
-        pin_memory=begun.fabric.device.type == "cuda",
+        pin_memory=fabric.device.type == "cuda",
     )
     for samples in loader:
         if isinstance(samples, ConcatError):

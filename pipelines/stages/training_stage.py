@@ -16,7 +16,6 @@ from pipelines.clip.text import open_text
 from pipelines.runs.run import StageContext
 from pipelines.training.devices import make_fabric, precision_of, seed_everything
 from pipelines.training.loop import Losses, Training, make_optimiser, train
-from pipelines.training.processes import Processes, join_processes
 from pipelines.training.settings import OptimiserSettings
 from pipelines.vocabularies.vocabulary import Vocabulary, open_seen
 
@@ -28,19 +27,18 @@ class Beginning:
     """Where a stage computes, and the seen names with their text embeddings (N×C, on its device)."""
 
     fabric: Fabric
-    processes: Processes
     seen: Vocabulary
     text: Tensor
 
 
 def begin(context: StageContext) -> Beginning:
     """Chooses the device, seeds everything for this stage, and opens the seen names."""
-    fabric = make_fabric(context.recipe.runtime)
+    fabric = make_fabric(context.recipe.runtime, context.processes)
     seed_everything(derive_seed(context.recipe.seed, context.stage))
     seen = open_seen(context.input("seen.json"))
     text = open_text(context.input("text_seen"), seen.names, stage=context.stage).to(fabric.device)
     context.device, context.precision = str(fabric.device), precision_of(fabric)
-    return Beginning(fabric, join_processes(), seen, text)
+    return Beginning(fabric, seen, text)
 
 
 class LoopSettings(Protocol):

@@ -67,6 +67,7 @@ def transfer_stage(target: Target) -> Stage:
         version=2,
         work=partial(_execute, target),
         sources=lambda _: _sources(target),
+        shared=True,
         knows_unseen_names=True,
         reads={
             "split-coco": ("seen.json",),
@@ -82,7 +83,9 @@ def _execute(target: Target, context: StageContext) -> None:
     vocabulary = vocabulary.things if target.task == "instance" else vocabulary
     vocabulary = vocabulary.unseen_relative_to(open_seen(context.input("seen.json")))
     given = _given_text(context, target, vocabulary)
-    context.cached["text"] = text_store(context, vocabulary, given, make_fabric(context.recipe.runtime).device)
+    context.cached["text"] = text_store(
+        context, vocabulary, given, make_fabric(context.recipe.runtime, context.processes).device
+    )
     text = open_text(context.cached["text"], vocabulary.names, stage=context.stage)
     listing = context.out / "list.json"
     if not listing.exists():

@@ -15,22 +15,23 @@ from lightning_fabric.strategies import DDPStrategy
 from pipelines.base.errors import ConcatError
 from pipelines.base.memory import peak_resident, reset_peak_resident
 from pipelines.base.parallel import usable_cores
-from pipelines.training.processes import join_processes
+from pipelines.base.ranks import local_process_count
+from pipelines.training.processes import Processes
 from pipelines.training.settings import RuntimeSettings
 
 
-def make_fabric(runtime: RuntimeSettings) -> Fabric:
+def make_fabric(runtime: RuntimeSettings, processes: Processes | None = None) -> Fabric:
     """A Fabric on the device of the settings, with algorithms that repeat bit for bit.
 
-    Of several processes each has a device, and fabric sums their gradients. On CUDA a few operations (the backward pass
-    of `grid_sample` among them) have no deterministic form and are used nevertheless.
+    Of several processes each has a device, and fabric averages their gradients. On CUDA a few operations (the backward
+    pass of `grid_sample` among them) have no deterministic form and are used nevertheless.
 
     Raises:
         ConcatError: no such device here.
     """
-    processes = join_processes()
+    processes = processes or Processes()
     device = choose_device(runtime.device)
-    set_threads(runtime.threads)
+    set_threads(runtime.threads or max(1, usable_cores() // (local_process_count() if processes.count > 1 else 1)))
     _use_deterministic_algorithms(device)
     precision: Any = choose_precision(runtime.precision, device)
     if device.type == "cuda":
@@ -40,7 +41,7 @@ def make_fabric(runtime: RuntimeSettings) -> Fabric:
         if processes.count == 1:
             devices = 1 if device.type == "cpu" else [device.index]
             return Fabric(accelerator=device.type, devices=devices, precision=precision)
-        local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or processes.count)
+        local = local_process_count()
         strategy = DDPStrategy(broadcast_buffers=False)  # none but the frozen ones differ from rank to rank
         nodes = processes.count // local
         fabric = Fabric(accelerator=device.type, devices=local, num_nodes=nodes, strategy=strategy, precision=precision)

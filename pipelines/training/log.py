@@ -88,3 +88,20 @@ class TrainingLog:
     def close(self) -> None:
         """Closes the event file."""
         self.board.close()
+
+
+class SilentLog:
+    """The log of a process that is not the first one: nothing."""
+
+    def add(self, losses: Mapping[str, float], gradient_norm: Tensor) -> None:
+        """Does nothing."""
+
+    def write(self, step: int, learning_rates: Mapping[str, float], peak_memory: int) -> dict[str, float]:
+        """Does nothing."""
+        return {}
+
+    def show_page(self, step: int, page: NDArray[np.uint8]) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""

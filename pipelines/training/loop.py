@@ -21,8 +21,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from pipelines.base.errors import ConcatError, CorruptFileError, NonFiniteLossError
 from pipelines.base.files import atomic_path
 from pipelines.base.progress import Reporter, StepFigures
+from pipelines.base.seeding import derive_seed
 from pipelines.training.devices import peak_memory
-from pipelines.training.log import TrainingLog
+from pipelines.training.log import SilentLog, TrainingLog
 from pipelines.training.settings import OptimiserSettings
 
 Batch = TypeVar("Batch")
@@ -164,11 +165,14 @@ def train(
         NonFiniteLossError: a loss became NaN or infinite; the last checkpoint is kept.
         ConcatError: the device has too little memory.
     """
-    log = TrainingLog(folder, first_step=training.step, batch_size=batch_size)
+    first, seed = fabric.is_global_zero, torch.initial_seed()
+    log = TrainingLog(folder, first_step=training.step, batch_size=batch_size) if first else SilentLog()
     checkpoint, logged, memory = folder / "checkpoint.pt", {}, peak_memory(fabric.device)
     try:
         with reporter.training(description, iterations, training.step, batch_size) as task:
             for batch in batches:
+                if fabric.world_size > 1:  # a checkpoint holds the random state of one process
+                    torch.manual_seed(derive_seed(seed, "step", training.step, fabric.global_rank))
                 values = _gradients(training, losses_of, batch, fabric, checkpoint, smaller_parts)
                 log.add(values, _step(training, fabric, clip_norm))
                 rates = _learning_rates(training.optimiser)
@@ -177,9 +181,9 @@ def train(
                     logged = log.write(training.step, rates, memory)
                 if after_step:
                     after_step(training.step)
-                if draw_page and _page_due(training.step, checkpoint_every, iterations):
+                if draw_page and first and _page_due(training.step, checkpoint_every, iterations):
                     log.show_page(training.step, draw_page())
-                if training.step % checkpoint_every == 0 and training.step < iterations:
+                if first and training.step % checkpoint_every == 0 and training.step < iterations:
                     training.save(checkpoint)
                 task.step(StepFigures(values, max(rates.values()), memory))
     finally:

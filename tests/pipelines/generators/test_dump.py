@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.base.files import sha256
-from pipelines.generators.dump import QueryRow, ShardWriter, open_queries
+from pipelines.generators.dump import QueryRow, Shards, open_queries
 
 NAMES = ["cat", "dog", "sky"]
 K, D = 5, 4
@@ -35,12 +35,13 @@ def row(index: int) -> QueryRow:
 
 
 def write(folder: Path, count: int, shard: int, stop: int | None = None) -> int:
-    """Writes rows as a stage does, up to `stop`; returns the row begun with."""
-    writer = ShardWriter(folder, shard=shard, names=NAMES, rows=count)
-    begun = writer.done
-    for index in range(begun, count if stop is None else stop):
-        writer.add(row(index))
-    return begun
+    """Writes shards as a stage does, those that end before row `stop`; returns the row begun with."""
+    shards = Shards(folder, shard, tuple(NAMES), count)
+    missing = shards.missing()
+    for number in missing:
+        if shards.rows_of(number).stop <= (count if stop is None else stop):
+            shards.write(number, [row(index) for index in shards.rows_of(number)])
+    return shards.rows_of(missing[0]).start if missing else count
 
 
 @settings(max_examples=15, deadline=None)
@@ -151,11 +152,19 @@ def test_shards_of_another_size_are_written_again(tmp_path: Path) -> None:
     assert sha256(tmp_path / "b") == sha256(tmp_path / "a")
 
 
-def test_more_rows_than_announced_are_a_bug(tmp_path: Path) -> None:
-    writer = ShardWriter(tmp_path, shard=4, names=NAMES, rows=1)
-    writer.add(row(0))
-    with pytest.raises(ValueError, match="1 rows"):
-        writer.add(row(1))
+def test_another_number_of_rows_than_announced_is_a_bug(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has 1 rows, not 2"):
+        Shards(tmp_path, 4, tuple(NAMES), 1).write(0, [row(0), row(1)])
+
+
+def test_shards_written_in_any_order_are_the_same_dump(tmp_path: Path) -> None:
+    write(tmp_path / "a", 10, 4)
+    shards = Shards(tmp_path / "b", 4, tuple(NAMES), 10)
+    for number in (2, 0):
+        shards.write(number, [row(index) for index in shards.rows_of(number)])
+    assert shards.missing() == [1]
+    shards.write(1, [row(index) for index in shards.rows_of(1)])
+    assert sha256(tmp_path / "a") == sha256(tmp_path / "b")
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e6])
@@ -163,7 +172,7 @@ def test_a_query_that_float16_cannot_hold(tmp_path: Path, value: float) -> None:
     bad = row(0)
     bad.queries[1, 2] = value
     with pytest.raises(ConcatError, match="image 1000 "):
-        ShardWriter(tmp_path, shard=1, names=NAMES, rows=1).add(bad)
+        Shards(tmp_path, 1, tuple(NAMES), 1).write(0, [bad])
     assert not list(tmp_path.iterdir())
 
 
@@ -239,11 +248,8 @@ def test_a_full_disk_is_one_message_and_leaves_no_partial_shard(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     write(tmp_path, 8, 4, stop=7)
-    writer = ShardWriter(tmp_path, shard=4, names=NAMES, rows=8)
-    for index in range(4, 7):
-        writer.add(row(index))
     monkeypatch.setattr(Path, "write_bytes", half_written)
     with pytest.raises(ConcatError, match="disk is full") as caught:
-        writer.add(row(7))
+        Shards(tmp_path, 4, tuple(NAMES), 8).write(1, [row(index) for index in range(4, 8)])
     assert caught.value.file == tmp_path / "001.h5"
     assert [p.name for p in tmp_path.iterdir()] == ["000.h5"]
