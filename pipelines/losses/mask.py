@@ -1,11 +1,14 @@
-"""Binary cross entropy and dice between masks at points, as matching cost and as loss (Mask2Former, section 3.2).
+"""Binary cross entropy, focal loss and dice between masks at points, as matching cost and as loss.
 
+Cross entropy is Mask2Former's (section 3.2), focal loss MaskFormer's (section 3.2 there).
 Points have weights: 0 on void, crowd, ignored and padded pixels, else 1. All in fp32, even under autocast.
 """
 
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+
+from pipelines.losses.focal import sigmoid_focal
 
 
 def mask_bce_cost(logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
@@ -26,6 +29,19 @@ def mask_bce_cost(logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
         empty = (softplus(logits) * weight).sum(-1, keepdim=True)  # …×K×1, the cost were the target all zero
         overlap = torch.einsum("...kp,...op->...ko", logits * weight, targets.float())
         return (empty - overlap) / weight.sum(-1, keepdim=True).clamp(min=1)
+
+
+def mask_focal_cost(logits: Tensor, targets: Tensor, weight: Tensor, *, alpha: float, gamma: float) -> Tensor:
+    """Mean focal loss over the weighted points, of each query with each segment.
+
+    Args and Returns: as `mask_bce_cost`; `alpha` and `gamma` as `sigmoid_focal`.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        targets, weight = targets.float(), weight.float()[..., None, :]
+        inside = sigmoid_focal(logits, torch.ones_like(logits), alpha=alpha, gamma=gamma) * weight
+        outside = sigmoid_focal(logits, torch.zeros_like(logits), alpha=alpha, gamma=gamma) * weight
+        cost = torch.einsum("...kp,...op->...ko", inside - outside, targets) + outside.sum(-1, keepdim=True)
+        return cost / weight.sum(-1, keepdim=True).clamp(min=1)
 
 
 def dice_cost(logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
@@ -52,6 +68,22 @@ def mask_bce(logits: Tensor, targets: Tensor, weight: Tensor, *, normaliser: flo
     """
     loss = binary_cross_entropy_with_logits(logits.float(), targets.float(), reduction="none") * weight
     return (loss.sum(-1) / weight.float().sum(-1).clamp(min=1)).sum() / max(normaliser, 1)
+
+
+def mask_focal(
+    logits: Tensor, targets: Tensor, weight: Tensor, *, alpha: float, gamma: float, normaliser: float
+) -> Tensor:
+    """Focal loss of matched pairs: mean over weighted points, summed over pairs ÷ max(normaliser, 1).
+
+    A target between 0 and 1 (a point between pixels) counts for both, by its share.
+
+    Args: as `mask_bce`; `alpha` and `gamma` as `sigmoid_focal`.
+    """
+    targets, weight = targets.float(), weight.float()
+    inside = sigmoid_focal(logits, torch.ones_like(logits), alpha=alpha, gamma=gamma)
+    outside = sigmoid_focal(logits, torch.zeros_like(logits), alpha=alpha, gamma=gamma)
+    loss = (targets * inside + (1 - targets) * outside) * weight
+    return (loss.sum(-1) / weight.sum(-1).clamp(min=1)).sum() / max(normaliser, 1)
 
 
 def mask_dice(logits: Tensor, targets: Tensor, weight: Tensor, *, normaliser: float) -> Tensor:

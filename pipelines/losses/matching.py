@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy, embedding
 
 from pipelines.base.errors import NonFiniteLossError
 from pipelines.losses.focal import classification_focal, focal_cost
-from pipelines.losses.mask import dice_cost, mask_bce, mask_bce_cost, mask_dice
-from pipelines.losses.points import StepPoints, read_points, sample_points, uniform_points
+from pipelines.losses.mask import dice_cost, mask_bce, mask_bce_cost, mask_dice, mask_focal, mask_focal_cost
+from pipelines.losses.points import StepPoints, read_points, sample_points
 from pipelines.losses.step_totals import StepTotals
 from pipelines.losses.targets import PointTargets, Targets
 
@@ -73,6 +73,7 @@ def matching_cost(
     class_weight: float,
     mask_weight: float,
     dice_weight: float,
+    mask_focal: tuple[float, float] | None = None,
 ) -> Tensor:
     """What it costs each query of a layer to answer for each segment of its image, fp32, B×K×O.
 
@@ -82,14 +83,19 @@ def matching_cost(
         targets: the segments; where an image has fewer than O, what its further columns say means nothing.
         at: the same at the points of the comparison.
         class_weight: weight of naming.
-        mask_weight: weight of the binary cross entropy.
+        mask_weight: weight of the masks' cross entropy or focal loss.
         dice_weight: weight of dice.
+        mask_focal: α and γ of the focal loss; None: cross entropy.
     """
     logits = read_points(mask_logits, at.coords)  # B×K×P
     masks, labels = targets.padded(at.values), targets.padded(targets.labels)  # B×O×P, B×O
     naming = class_cost.float().gather(2, labels[:, None].expand(-1, logits.shape[1], -1))  # B×K×O
     cost = class_weight * naming
-    cost = cost + mask_weight * mask_bce_cost(logits, masks, at.weight)
+    if mask_focal is None:
+        cost = cost + mask_weight * mask_bce_cost(logits, masks, at.weight)
+    else:
+        alpha, gamma = mask_focal
+        cost = cost + mask_weight * mask_focal_cost(logits, masks, at.weight, alpha=alpha, gamma=gamma)
     return cost + dice_weight * dice_cost(logits, masks, at.weight)
 
 
@@ -126,13 +132,15 @@ class MatchingLoss:
         classification: `focal`: class logits are B×K×N, sigmoid, ∅ is all zeros. `softmax` (Mask2Former's own):
             the caller gives B×K×(N+1), the last column the logit of ∅ (zeros, or a learned bias).
         class_weight, mask_weight, dice_weight: weights, in the matching cost and in the loss alike.
-        focal_alpha, focal_gamma: of the focal loss.
+        mask_loss: of the masks' pixels, `cross-entropy` or `focal`.
+        focal_alpha, focal_gamma: of the focal losses.
         no_object_weight: weight of ∅ in the cross entropy of `softmax`.
-        points, oversample, importance: as `StepPoints.draw`.
+        points, oversample, importance: as `StepPoints.draw`; no points: all pixels of the predicted masks.
     """
 
     classification: Literal["focal", "softmax"]
     class_weight: float
+    mask_loss: Literal["cross-entropy", "focal"]
     mask_weight: float
     dice_weight: float
     focal_alpha: float
@@ -174,13 +182,7 @@ class MatchingLoss:
         targets = Targets.collate(masks, labels, ignore)
         if totals is None:
             totals = StepTotals.of_counts(targets.counts, queries=class_logits[0].shape[1])
-        points = StepPoints.draw(
-            self.points,
-            oversample=self.oversample,
-            importance=self.importance,
-            generator=generator,
-            device=targets.masks.device,
-        )
+        points = self._points(mask_logits[0], generator)
         assignment = self._assign(class_logits, mask_logits, targets, targets.at(points.matching))
         scores = torch.stack(list(class_logits)).float()  # L×B×K×N
         naming = self._classification(scores, assignment.of_queries(labels), totals)
@@ -201,17 +203,32 @@ class MatchingLoss:
     ) -> Assignment:
         """The assignment of one layer (L = 1), without a loss. Args and errors as `__call__`, but a single layer."""
         targets = Targets.collate(masks, labels, ignore)
-        at = targets.at(uniform_points(self.points, generator, targets.masks.device))
-        return self._assign([class_logits], [mask_logits], targets, at)
+        return self._assign(
+            [class_logits], [mask_logits], targets, targets.at(self._points(mask_logits, generator).matching)
+        )
+
+    def _points(self, mask_logits: Tensor, generator: torch.Generator) -> StepPoints:
+        height, width = mask_logits.shape[-2:]
+        if not self.points:
+            return StepPoints.grid(height, width, mask_logits.device)
+        return StepPoints.draw(
+            self.points,
+            oversample=self.oversample,
+            importance=self.importance,
+            generator=generator,
+            device=mask_logits.device,
+        )
 
     @torch.no_grad()
     def _assign(
         self, class_logits: Sequence[Tensor], mask_logits: Sequence[Tensor], targets: Targets, at: PointTargets
     ) -> Assignment:
         weights = {"class_weight": self.class_weight, "mask_weight": self.mask_weight, "dice_weight": self.dice_weight}
+        focal = (self.focal_alpha, self.focal_gamma) if self.mask_loss == "focal" else None
         naming = self._naming_cost(torch.stack(list(class_logits)))  # L×B×K×N
         costs = [
-            matching_cost(own, logits, targets, at, **weights) for own, logits in zip(naming, mask_logits, strict=True)
+            matching_cost(own, logits, targets, at, mask_focal=focal, **weights)
+            for own, logits in zip(naming, mask_logits, strict=True)
         ]
         return cheapest(torch.stack(costs), targets.counts)
 
@@ -246,7 +263,12 @@ class MatchingLoss:
         sampled = sample_points(mask_logits[:, None], embedding(index, pool.coords))[:, 0]  # LM×P
         values = pool.values[assignment.rows(targets.counts).flatten()].gather(1, index)
         weight = pool.weight[assignment.image.flatten()].gather(1, index)
+        if self.mask_loss == "focal":
+            focal = {"alpha": self.focal_alpha, "gamma": self.focal_gamma}
+            pixels = mask_focal(sampled, values, weight, normaliser=totals.matched, **focal)
+        else:
+            pixels = mask_bce(sampled, values, weight, normaliser=totals.matched)
         return {
-            "mask": self.mask_weight * mask_bce(sampled, values, weight, normaliser=totals.matched),
+            "mask": self.mask_weight * pixels,
             "dice": self.dice_weight * mask_dice(sampled, values, weight, normaliser=totals.matched),
         }

@@ -113,6 +113,13 @@ class StepPoints:
         pool = candidates + n - uncertain
         return cls(uniform_points(n, generator, device), uniform_points(pool, generator, device), uncertain)
 
+    @classmethod
+    def grid(cls, height: int, width: int, device: torch.device | str = "cpu") -> "StepPoints":
+        """The centres of all pixels of a map, for matching and loss alike."""
+        y, x = (torch.arange(side, device=device).add(0.5) / side for side in (height, width))
+        centres = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], -1).flatten(0, 1)
+        return cls(centres, centres, 0)
+
     def select(self, mask_logits: Tensor) -> Tensor:
         """Indices into `pool` of the points of each mask, int64, M×P: its U most uncertain candidates, then the others.
 

@@ -35,9 +35,12 @@ def build_segmentor(settings: SegmentorSettings, *, load_weights: bool = True) -
         ProtocolError: the backbone is a CLIP image tower.
     """
     from pipelines.segmentors.backbone import build_backbone
+    from pipelines.segmentors.dilation import dilate_last_stage
     from pipelines.segmentors.frozen_batch_norm import freeze_batch_norms
 
     backbone = build_backbone(settings.backbone, settings.backbone_weights, load_weights=load_weights)
+    if settings.last_stage_dilation:
+        dilate_last_stage(backbone.net, settings.last_stage_dilation)
     if settings.batch_norm == "frozen":
         freeze_batch_norms(backbone)
     return cast("nn.Module", SEGMENTORS.build(settings, backbone=backbone))

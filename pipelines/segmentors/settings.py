@@ -16,5 +16,8 @@ class SegmentorSettings(PartSettings):
     batch_norm: Literal["frozen", "trained"] = setting(
         "frozen", "The backbone's batch norms: frozen, as in the originals, or trained with each batch's statistics."
     )
+    last_stage_dilation: tuple[int, ...] = setting(
+        (), "Dilation of each block of a ResNet's last stage, such as 1, 2, 4 (DeepLab's grid); empty: none."
+    )
     hidden_dim: int = setting(256, "Width D of queries and pixel features.", ge=8)
     queries: int = setting(100, "Number K of queries.", ge=1)

@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 from transformers.models.mask2former.modeling_mask2former import Mask2FormerLoss
 
 from pipelines.base.errors import NonFiniteLossError
-from pipelines.losses.focal import focal_cost
-from pipelines.losses.mask import dice_cost, mask_bce_cost
+from pipelines.losses.focal import focal_cost, sigmoid_focal
+from pipelines.losses.mask import dice_cost, mask_bce_cost, mask_focal_cost
 from pipelines.losses.matching import Assignment, MatchingLoss, cheapest, matching_cost
 from pipelines.losses.points import StepPoints, sample_points, uniform_points
 from pipelines.losses.step_totals import StepTotals
@@ -20,6 +20,7 @@ from pipelines.losses.targets import Targets
 LOSS = MatchingLoss(
     classification="focal",
     class_weight=2.0,
+    mask_loss="cross-entropy",
     mask_weight=5.0,
     dice_weight=5.0,
     focal_alpha=0.25,
@@ -335,3 +336,30 @@ def test_the_parts_of_a_step_sum_to_the_whole(loss: MatchingLoss, counts: list[i
         sums = {name: value + part[name] for name, value in sums.items()}
     for name, value in whole.items():
         torch.testing.assert_close(sums[name], value, rtol=1e-6, atol=1e-6)
+
+
+def test_focal_masks_at_every_pixel_are_maskformers() -> None:
+    """MaskFormer's own losses, written as its paper states them: focal (20) and dice (1) over the whole map."""
+    loss = MatchingLoss(**(vars(LOSS) | {"mask_loss": "focal", "points": 0, "mask_weight": 20.0, "dice_weight": 1.0}))
+    world = World([2, 1], layers=1, seed=4)
+    world.masks = [masks[:, ::2, ::2] for masks in world.masks]  # as large as the predictions
+    world.ignore = [torch.zeros(6, 5, dtype=torch.bool) for _ in world.ignore]
+    losses, assignment = world.loss(loss)
+    focal = dice = 0.0
+    for image in range(2):
+        for query, segment in pairs_of(assignment, image):
+            p = world.mask_logits[0][image, query].sigmoid()
+            target = world.masks[image][segment].float()
+            p_t = p * target + (1 - p) * (1 - target)
+            weight = 0.25 * target + 0.75 * (1 - target)
+            focal += (-weight * (1 - p_t) ** 2 * p_t.log()).mean().item()
+            dice += (1 - (2 * (p * target).sum() + 1) / (p.sum() + target.sum() + 1)).item()
+    assert losses["mask"].item() == pytest.approx(20 * focal / 3, rel=1e-4)
+    assert losses["dice"].item() == pytest.approx(dice / 3, rel=1e-4)
+    costs = torch.stack([mask_focal_cost(world.mask_logits[0][0].flatten(1), world.masks[0].flatten(1).float(),
+                                         torch.ones(30), alpha=0.25, gamma=2.0)])  # fmt: skip
+    slow = torch.stack([
+        torch.stack([sigmoid_focal(q.flatten(), m.flatten(), alpha=0.25, gamma=2.0).mean() for m in world.masks[0]])
+        for q in world.mask_logits[0][0]
+    ])  # fmt: skip
+    torch.testing.assert_close(costs[0], slow)

@@ -13,7 +13,7 @@ from torch import nn
 from pipelines.base.errors import ConcatError, ProtocolError
 from pipelines.segmentors.backbone import Backbone
 from pipelines.segmentors.build import build_segmentor
-from pipelines.segmentors.frozen_batch_norm import freeze_batch_norms
+from pipelines.segmentors.frozen_batch_norm import FrozenBatchNorm, freeze_batch_norms
 from pipelines.segmentors.mask2former_settings import Mask2FormerSettings
 from pipelines.segmentors.maskformer_settings import MaskFormerSettings
 from pipelines.segmentors.parameters import parameter_groups
@@ -284,3 +284,20 @@ def test_building_and_running_says_nothing_and_needs_no_network(kind, monkeypatc
     assert capfd.readouterr() == ("", "")
     assert not recwarn.list
     assert transformers.utils.logging.get_verbosity() == verbosity
+
+
+def test_a_dilated_last_stage_keeps_sizes_and_weights_and_sees_farther():
+    plain = small("mask2former", backbone="resnet50", batch_norm="frozen").model.pixel_level_module.encoder
+    dilated = small("mask2former", backbone="resnet50", batch_norm="frozen", last_stage_dilation=(1, 2, 4))
+    dilated = dilated.model.pixel_level_module.encoder
+    assert all(torch.equal(own, dilated.state_dict()[name]) for name, own in plain.state_dict().items())
+    for module in (*plain.modules(), *dilated.modules()):
+        if isinstance(module, FrozenBatchNorm):
+            module.scale.fill_(0.1)  # timm starts the last one of a block at zero
+    with torch.no_grad():
+        maps, far = plain(images(1, 192, 192)).feature_maps, dilated(images(1, 192, 192)).feature_maps
+    assert [m.shape for m in maps] == [m.shape for m in far]
+    assert torch.equal(maps[2], far[2])
+    assert (maps[3] - far[3]).norm() > 1e-2 * maps[3].norm()
+    with pytest.raises(ConcatError, match="no last stage of 3 ResNet blocks"):
+        small("mask2former", last_stage_dilation=(1, 2, 4))
