@@ -293,7 +293,7 @@ def test_a_dilated_last_stage_keeps_sizes_and_weights_and_sees_farther():
     assert all(torch.equal(own, dilated.state_dict()[name]) for name, own in plain.state_dict().items())
     for module in (*plain.modules(), *dilated.modules()):
         if isinstance(module, FrozenBatchNorm):
-            module.scale.fill_(0.1)  # timm starts the last one of a block at zero
+            module.scale.fill_(1.0)  # timm starts the last one of a block at zero
     with torch.no_grad():
         maps, far = plain(images(1, 192, 192)).feature_maps, dilated(images(1, 192, 192)).feature_maps
     assert [m.shape for m in maps] == [m.shape for m in far]
