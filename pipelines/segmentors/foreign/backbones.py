@@ -1,0 +1,140 @@
+"""The backbone in foreign weights, under timm's names and for RGB."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pipelines.segmentors.foreign import detectron2, mmdet, transformers_layout
+from pipelines.segmentors.foreign.layout import ENCODER, BackboneLayout, Statistics
+from pipelines.segmentors.foreign.read import Held
+from pipelines.segmentors.foreign.statistics import IMAGENET, detectron2_default, stated
+from pipelines.segmentors.foreign.table import Table
+from pipelines.segmentors.foreign.torchvision import CLASSIFIER, TORCHVISION
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_LAYOUTS: Final = (*detectron2.BACKBONES, transformers_layout.RESNET, mmdet.DEEP_STEM, TORCHVISION)
+_PREFIXES: Final = (
+    "backbone.bottom_up.", "backbone.", f"segmentor.{ENCODER}.net.", f"{ENCODER}.net.", f"{ENCODER}._backbone.",
+    f"{ENCODER}.", f"{ENCODER.removeprefix('model.')}.", "resnet.",
+)  # fmt: skip
+_STEMS: Final = ("conv1.weight", "conv1.0.weight")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A backbone's weights.
+
+    Attributes:
+        layout: the format, in words.
+        tensors: by timm's names; the stem takes red, green and blue.
+        origin: timm's name → the name in the file.
+        left: names in the file that no backbone needs.
+        statistics: how images are normalised; None: as timm's weights of that name want it.
+        remark: what a user should know of such weights.
+    """
+
+    layout: str
+    tensors: dict[str, "Tensor"]
+    origin: dict[str, str]
+    left: tuple[str, ...]
+    statistics: Statistics | None
+    remark: str = ""
+
+
+def prefix_of(names: Iterable[str]) -> str:
+    """What the names of the backbone begin with in a file that may hold more; empty where it holds a backbone alone."""
+    names = list(names)
+    return next((prefix for prefix in _PREFIXES if any(name.startswith(prefix) for name in names)), "")
+
+
+def beside(names: Iterable[str]) -> str | None:
+    """A name in the file of neither backbone nor classifier: the network was more than a classifier."""
+    names = list(names)
+    prefix = prefix_of(names)
+    return next((n for n in names if prefix and not n.startswith((prefix, *CLASSIFIER))), None)
+
+
+def remark_on(names: Iterable[str]) -> str:
+    """What a user should know of a backbone of these names."""
+    names = list(names)
+    prefix = prefix_of(names)
+    return _layout_of([name.removeprefix(prefix) for name in names if name.startswith(prefix)]).remark
+
+
+def _layout_of(names: Iterable[str]) -> BackboneLayout:
+    return next(layout for layout in _LAYOUTS if layout.holds(names))
+
+
+def find_backbone(held: Held) -> Found:
+    """The backbone in a file that holds one, alone or within a larger network."""
+    tensors = held.tensors()
+    prefix = prefix_of(tensors)
+    inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    found = named_as_timm(inside, held)
+    around = tuple(name for name in tensors if not name.startswith(prefix))
+    return Found(
+        layout=found.layout,
+        tensors=found.tensors,
+        origin={ours: prefix + theirs for ours, theirs in found.origin.items()},
+        left=(*(prefix + name for name in found.left), *around),
+        statistics=found.statistics,
+        remark=found.remark,
+    )
+
+
+def named_as_timm(inside: Mapping[str, "Tensor"], held: Held, default: Statistics | None = None) -> Found:
+    """The same from a backbone's own tensors.
+
+    Args:
+        inside: by the names that the backbone itself gives them.
+        held: the file they come from.
+        default: how images are normalised where the file does not say; None: as the layout does.
+    """
+    layout = _layout_of(inside)
+    tensors, origin, left = _renamed(inside, layout)
+    statistics = stated(held) or default or _usual(layout, held)
+    if statistics is not None and statistics.bgr:
+        for stem in _STEMS:
+            if stem in tensors:
+                tensors[stem] = tensors[stem].flip(1)
+    if layout in detectron2.BACKBONES:
+        _unfold_norms(tensors)
+    return Found(layout.name, tensors, origin, left, statistics, layout.remark)
+
+
+def _usual(layout: BackboneLayout, held: Held) -> Statistics | None:
+    if layout not in detectron2.BACKBONES:
+        return None
+    return IMAGENET if held.author == "torchvision" else detectron2_default()
+
+
+def _renamed(
+    inside: Mapping[str, "Tensor"], layout: BackboneLayout
+) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
+    spelt = {layout.earlier(name): name for name in inside}
+    left = {name for name in spelt if layout.left and name.startswith(layout.left)}
+    kept = {name: inside[theirs] for name, theirs in spelt.items() if name not in left}
+    tensors, origin = Table(layout.rows, same=("",)).to_ours(kept)  # a name of no row stays: no backbone has it, then
+    return (
+        tensors,
+        {ours: spelt[theirs] for ours, theirs in origin.items()},
+        tuple(theirs for name, theirs in spelt.items() if name in left),
+    )
+
+
+def _unfold_norms(tensors: dict[str, Any]) -> None:
+    """Adds mean 0 and variance 1 to norms that have neither, since they were folded into scale and shift."""
+    import torch
+
+    for name in list(tensors):
+        norm, _, leaf = name.rpartition(".")
+        if leaf == "bias" and f"{norm}.running_mean" not in tensors and _is_norm(norm):
+            tensors[f"{norm}.running_mean"] = torch.zeros_like(tensors[name])
+            tensors[f"{norm}.running_var"] = torch.full_like(tensors[name], 1 - 1e-5)  # the norm adds 1e-5 to it
+
+
+def _is_norm(module: str) -> bool:
+    last = module.rpartition(".")[2]
+    return last.startswith("bn") or (last.isdigit() and ("downsample" in module or module.startswith("conv1.")))
