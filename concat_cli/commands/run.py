@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from concat_cli.completion import recipes
+from concat_cli.data_options import ALLOWED, AllowSeenUnseen
 from concat_cli.errors import guarded
 from concat_cli.options import Cache, Debug, Device, RunDir, Seed, Set
 from concat_cli.runs import bring_up_to_date, open_run
@@ -19,6 +20,7 @@ def run(
         ),
     ],
     run: RunDir,
+    allow_seen_unseen: AllowSeenUnseen = False,
     settings: Set = None,
     seed: Seed = None,
     device: Device = None,
@@ -28,6 +30,7 @@ def run(
     """Run all stages of a recipe that are stale, and none that is fresh."""
     from concat_cli.scores import show_scores
 
-    opened = open_run(run, cache=cache, recipe=recipe, settings=settings, seed=seed, device=device)
+    given = [*([ALLOWED] if allow_seen_unseen else []), *(settings or [])]
+    opened = open_run(run, cache=cache, recipe=recipe, settings=given, seed=seed, device=device)
     bring_up_to_date(opened, "eval")
     show_scores(opened.folder / "eval")

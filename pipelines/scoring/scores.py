@@ -42,6 +42,7 @@ class Scores(BaseModel):
         images: number of images scored, the missing ones among them.
         missing: names of images that had no prediction and were counted as empty.
         remarks: what was read in a way that may surprise, a sentence each.
+        zero_shot: whether the model that predicted knew no unseen category; None: not known.
         groups: group → figure → percent (None where the group is empty); "n" counts the categories behind it.
         categories: every category that may be predicted, in the vocabulary's order.
     """
@@ -54,6 +55,7 @@ class Scores(BaseModel):
     images: int = Field(ge=0)
     missing: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    zero_shot: bool | None = None
     groups: dict[str, Figures]
     categories: tuple[CategoryScore, ...]
 

@@ -11,5 +11,11 @@ class SegmentorSettings(PartSettings):
     backbone_weights: str = name_or_path(
         "imagenet", "imagenet (timm's ImageNet-1k classifier), micrococo (seen-only, shipped), none, or a path."
     )
+    weights: str = name_or_path(
+        "",
+        "Weights of a whole segmentor to start from, backbone included: a file or folder of Detectron2, MMDetection 3, "
+        "PADing or transformers, or a name of the Hugging Face hub; empty: none.",
+        folders=True,
+    )
     hidden_dim: int = setting(256, "Width D of queries and pixel features.", ge=8)
     queries: int = setting(100, "Number K of queries.", ge=1)

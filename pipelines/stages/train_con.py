@@ -1,6 +1,7 @@
 """train-con: the extractor and its projector, aligned with CLIP (CONCAT eqs. 1 to 9)."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,11 @@ from pipelines.models.projector import TextClassifier
 from pipelines.recipes.con import ConSettings
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.run import StageContext
-from pipelines.segmentors.origin import read_origin
 from pipelines.segmentors.output import SegmentorOutput
 from pipelines.segmentors.parameters import parameter_groups
+from pipelines.segmentors.segmentor_origin import origin_of
 from pipelines.stages.images import training_images
+from pipelines.stages.start import is_zero_shot
 from pipelines.stages.training_panels import TrainingPanels
 from pipelines.stages.training_stage import begin, prepared, run_training
 from pipelines.training.loop import Losses, Training
@@ -68,12 +70,19 @@ def execute(context: StageContext) -> None:
         draw_page=TrainingPanels(model, extractor, data, begun.seen, begun.text, recipe) if settings.panels else None,
     )
     save_weights(context.out / "model.safetensors", extractor)
-    origin = read_origin(settings.segmentor.backbone, settings.segmentor.backbone_weights)
     context.notes |= {
         "images": len(data),
         "parameters": sum(p.numel() for p in extractor.parameters() if p.requires_grad),
-        "backbone": origin.model_dump(mode="json"),
+        **_start(context, extractor),
     }
+
+
+def _start(context: StageContext, extractor: Extractor) -> dict[str, Any]:
+    """What the segmentor started from; labels are left out where unseen names may be among them."""
+    settings, zero_shot = context.recipe.con.segmentor, is_zero_shot(context)
+    origin = origin_of(settings).model_dump(mode="json", exclude=None if zero_shot else {"training_labels"})
+    names = extractor.start.noted() if extractor.start else {}
+    return {"segmentor" if settings.weights else "backbone": origin | names, "zero_shot": zero_shot}
 
 
 def _batches(data: LabelledImages, recipe: Recipe, first_step: int) -> Iterator[list[Sample]]:
