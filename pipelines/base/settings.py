@@ -22,7 +22,7 @@ def path(meaning: str) -> Any:
 
 
 def name_or_path(default: str, meaning: str, *, folders: bool = False) -> Any:
-    """The name of something shipped or known to a library, or the path of one's own; with `folders`, of a folder too."""
+    """The name of something shipped or known to a library, or the path of one's own, a folder too with `folders`."""
     return Field(default, description=meaning, json_schema_extra={"path": "or name", "folders": folders})
 
 

@@ -29,7 +29,7 @@ class Entry(BaseModel):
         setting: inductive or transductive; None: not known.
         protocol: zps or zss; None: not known.
         vocabulary: of the categories behind the figures; empty: not known.
-        zero_shot: whether the model knew no unseen category; None: not known.
+        zero_shot: False where the model's start knew, or may have known, unseen categories; None: nothing is said.
         about: where the figures come from.
         groups: group → figure → percent.
     """
@@ -145,7 +145,7 @@ def _of_setting(folder: Path, metrics: Any, setting: str) -> Entry:
         setting=setting.removesuffix("_best"),
         protocol=metrics.get("protocol"),
         vocabulary=metrics.get("vocabulary", ""),
-        zero_shot=metrics.get("zero_shot", True),
+        zero_shot=metrics.get("zero_shot"),
         about=", ".join(filter(None, [f"{metrics['images']} images", best])),
         groups=metrics[setting][task],
     )

@@ -42,7 +42,8 @@ class Scores(BaseModel):
         images: number of images scored, the missing ones among them.
         missing: names of images that had no prediction and were counted as empty.
         remarks: what was read in a way that may surprise, a sentence each.
-        zero_shot: whether the model that predicted knew no unseen category; None: not known.
+        zero_shot: False where the start of the model that predicted knew, or may have known, unseen categories; None:
+            nothing is said.
         groups: group → figure → percent (None where the group is empty); "n" counts the categories behind it.
         categories: every category that may be predicted, in the vocabulary's order.
     """

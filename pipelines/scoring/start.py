@@ -7,11 +7,10 @@ from pipelines.base.files import read_json
 
 
 def zero_shot_of(predictions: Path) -> bool | None:
-    """Looks for `metrics.json` beside predictions, as `eval` leaves them; None: there is none, anyone's may be."""
+    """Looks into `metrics.json` beside predictions, as `eval` leaves them; None: nothing is said."""
     try:
         metrics = read_json(predictions.resolve().parent / "metrics.json")
     except (ConcatError, OSError):
         return None
-    if not isinstance(metrics, dict) or "inductive" not in metrics:
-        return None
-    return metrics.get("zero_shot") is not False
+    said = metrics.get("zero_shot") if isinstance(metrics, dict) else None
+    return said if isinstance(said, bool) else None

@@ -103,6 +103,23 @@ def _scalar(dtype: Any, content: Any = b"") -> Any:
     return np.frombuffer(content.encode("latin1") if isinstance(content, str) else content, dtype)[0]
 
 
+def _of_buffer(buffer: Any, dtype: Any, shape: Any, order: str, axes: Any = None) -> np.ndarray[Any, Any]:
+    """How the fifth protocol spells an array."""
+    array = np.frombuffer(buffer, dtype)
+    return (
+        array.reshape(shape, order="F" if order == "F" else "C")
+        if axes is None
+        else array.reshape(shape).transpose(axes)
+    )
+
+
+def _no_bytes(*content: Any) -> bytes:
+    """How the second protocol spells an empty array's content."""
+    if content:
+        raise _RefusedError("the pickle asks for builtins.bytes")
+    return b""
+
+
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """How the second protocol spells bytes."""
     if encoding != "latin1":
@@ -115,6 +132,8 @@ _NUMPY: Final[dict[tuple[str, str], Any]] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _encode,
+    **{(module, "bytes"): _no_bytes for module in ("builtins", "__builtin__")},
+    **{(module, "_frombuffer"): _of_buffer for module in ("numpy.core.numeric", "numpy._core.numeric")},
     **{(module, "_reconstruct"): _array for module in _MULTIARRAY},
     **{(module, "scalar"): _scalar for module in _MULTIARRAY},
 }
