@@ -14,7 +14,7 @@ from pipelines.segmentors.maskformer_settings import MaskFormerSettings
 
 COMMON = {
     "backbone": "resnet18", "backbone_weights": "none", "hidden_dim": 32, "feedforward_dim": 48, "queries": 7,
-    "decoder_layers": 2, "heads": 4,
+    "decoder_layers": 2, "heads": 4, "batch_norm": "trained",
 }  # fmt: skip
 SMALL = {
     "mask2former": Mask2FormerSettings(encoder_feedforward_dim=40, encoder_layers=2, **COMMON),

@@ -101,8 +101,8 @@ class Assigner:
             ignore=[sample.ignore.to(device)],
             generator=points,
         )
-        labels = assignment.of_queries([sample.labels.to(device)])[0]
-        return labels.cpu(), assignment.of_queries([sample.segment_ids.to(device)])[0].cpu()
+        labels = assignment.of_queries([sample.labels.to(device)])[0, 0]
+        return labels.cpu(), assignment.of_queries([sample.segment_ids.to(device)])[0, 0].cpu()
 
 
 def _forward(

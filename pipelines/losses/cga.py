@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from pipelines.losses.alignment import AlignmentInput
+from pipelines.losses.alignment import AlignmentInput, StepTokens
 from pipelines.losses.cga_settings import CgaSettings
 from pipelines.losses.contrast import info_nce
 from pipelines.losses.token_bank import TokenBank
@@ -23,20 +23,23 @@ class GlobalAlignment(nn.Module):
         self.bank = TokenBank(settings.bank_size, text_dim)
 
     def forward(self, given: AlignmentInput) -> Tensor:
-        """L_CGA of a batch, whose tokens then enter the bank."""
+        """L_CGA of a part of a step."""
         matched = torch.zeros(given.semantic.shape[:2], dtype=torch.bool, device=given.semantic.device)
         matched[given.image, given.query] = True
-        loss = global_alignment(
+        return global_alignment(
             given.semantic,
-            given.image_tokens,
+            given.tokens.images,
             matched,
             self.bank.tokens,
             gamma=self.settings.gamma,
             enhancement=self.settings.enhancement,
             temperature=self.settings.temperature,
+            first_image=given.first_image,
         )
-        self.bank.push(given.image_tokens)
-        return loss
+
+    def end_step(self, tokens: StepTokens) -> None:
+        """The tokens of the step enter the bank."""
+        self.bank.push(tokens.images)
 
 
 def query_weights(
@@ -70,24 +73,27 @@ def global_alignment(
     gamma: float,
     enhancement: Enhancement = "multiply",
     temperature: float,
+    first_image: int = 0,
 ) -> Tensor:
     """L_CGA (eqs. 4 to 6): each image's Ĉ = Σ_k w_k S_k against its own CLS token, the others' and the bank's.
 
     **Reading:** eq. 5 sums the S_k as the projector gives them; Ĉ is made unit length afterwards, in eq. 6.
 
     Args:
-        semantic: S, B×K×C, unnormalised.
-        cls_tokens: B×C.
+        semantic: S, B×K×C, unnormalised, of some images of the step.
+        cls_tokens: N×C, of all N images of the step.
         matched: bool, B×K.
         gamma: γ.
         enhancement: as `query_weights`.
         bank: CLS tokens of earlier batches, n×C; None or empty: no bank.
         temperature: τ.
+        first_image: where the B images begin among the N.
 
     Returns:
-        Scalar, mean over the images.
+        Scalar, the sum over the B images divided by N.
     """
-    weights = query_weights(semantic, cls_tokens, matched, gamma=gamma, enhancement=enhancement)
+    own = torch.arange(first_image, first_image + len(semantic), device=semantic.device)
+    weights = query_weights(semantic, cls_tokens[own], matched, gamma=gamma, enhancement=enhancement)
     predicted = (weights[..., None] * semantic.float()).sum(1)  # Ĉ, B×C
     keys = cls_tokens.float() if bank is None else torch.cat([cls_tokens.float(), bank.float()])
-    return info_nce(predicted, keys, temperature=temperature)
+    return info_nce(predicted, keys, temperature=temperature, positives=own, normaliser=len(cls_tokens))

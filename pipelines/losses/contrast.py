@@ -5,14 +5,24 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 
-def info_nce(anchors: Tensor, keys: Tensor, allowed: Tensor | None = None, *, temperature: float) -> Tensor:
-    """Mean over anchors of −log exp(a_i·k_i/τ) / Σ_j exp(a_i·k_j/τ), all vectors made unit length, in fp32.
+def info_nce(
+    anchors: Tensor,
+    keys: Tensor,
+    allowed: Tensor | None = None,
+    *,
+    temperature: float,
+    positives: Tensor | None = None,
+    normaliser: float | None = None,
+) -> Tensor:
+    """Mean over anchors of −log exp(a_i·k_p(i)/τ) / Σ_j exp(a_i·k_j/τ), all vectors made unit length, in fp32.
 
     Args:
         anchors: M×C.
-        keys: (M+…)×C; key i is the positive of anchor i, all others are negatives.
-        allowed: bool, M×(M+…), keys that an anchor is contrasted with, its own among them; None: all.
+        keys: T×C; all but an anchor's positive are its negatives.
+        allowed: bool, M×T, keys that an anchor is contrasted with, its own among them; None: all.
         temperature: τ.
+        positives: int64, M, the positive key of each anchor; None: key i of anchor i.
+        normaliser: what the sum over the anchors is divided by, where they are a part of those averaged over; None: M.
 
     Returns:
         Scalar; 0, still part of the graph, without anchors or without negatives.
@@ -23,4 +33,6 @@ def info_nce(anchors: Tensor, keys: Tensor, allowed: Tensor | None = None, *, te
         similarity = normalize(anchors.float(), dim=-1) @ normalize(keys.float(), dim=-1).T / temperature
     if allowed is not None:
         similarity = similarity.masked_fill(~allowed, float("-inf"))
-    return cross_entropy(similarity, torch.arange(len(anchors), device=anchors.device))
+    if positives is None:
+        positives = torch.arange(len(anchors), device=anchors.device)
+    return cross_entropy(similarity, positives, reduction="sum") / (normaliser or len(anchors))

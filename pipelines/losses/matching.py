@@ -13,18 +13,19 @@ from torch.nn.functional import cross_entropy, embedding
 from pipelines.base.errors import NonFiniteLossError
 from pipelines.losses.focal import classification_focal, focal_cost
 from pipelines.losses.mask import dice_cost, mask_bce, mask_bce_cost, mask_dice
-from pipelines.losses.points import StepPoints, sample_points, uniform_points
+from pipelines.losses.points import StepPoints, read_points, sample_points, uniform_points
+from pipelines.losses.step_totals import StepTotals
 from pipelines.losses.targets import PointTargets, Targets
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """σ̂: the matched pairs of a batch, M = Σ min(K, O_i), ordered by image, then by query.
+    """σ̂ of L layers: the matched pairs of a batch, M = Σ min(K, O_i) a layer, ordered by image, then by query.
 
     Attributes:
-        image: int64, M, position in the batch.
-        query: int64, M, in [0, K).
-        segment: int64, M, position among the segments of its image.
+        image: int64, L×M, position in the batch.
+        query: int64, L×M, in [0, K).
+        segment: int64, L×M, position among the segments of its image.
         images: B.
         queries: K.
     """
@@ -36,12 +37,12 @@ class Assignment:
     queries: int
 
     def __len__(self) -> int:
-        """M, the number of matched pairs."""
-        return len(self.image)
+        """M, the number of matched pairs of a layer."""
+        return self.image.shape[1]
 
     def rows(self, counts: Sequence[int]) -> Tensor:
-        """The pairs' segments in the batch's segments laid end to end, int64, M; `counts`: O of each image."""
-        first = torch.tensor([0, *counts[:-1]], device=self.image.device).cumsum(0)
+        """The pairs' segments in the batch's segments laid end to end, int64, L×M; `counts`: O of each image."""
+        first = torch.tensor([0, *counts[:-1]]).cumsum(0).to(self.image.device)
         return first[self.image] + self.segment
 
     def of_queries(self, of_segments: Sequence[Tensor], *, unmatched: int = -1) -> Tensor:
@@ -52,16 +53,18 @@ class Assignment:
             unmatched: the number of ∅.
 
         Returns:
-            int64, B×K.
+            int64, L×B×K.
         """
-        numbers = torch.full((self.images, self.queries), unmatched, device=self.image.device)
+        layers = len(self.image)
+        numbers = torch.full((layers, self.images, self.queries), unmatched, device=self.image.device)
         rows = self.rows([len(of_image) for of_image in of_segments])
-        numbers[self.image, self.query] = torch.cat(list(of_segments))[rows]
+        layer = torch.arange(layers, device=self.image.device)[:, None]
+        numbers[layer, self.image, self.query] = torch.cat(list(of_segments))[rows]
         return numbers
 
 
 @torch.no_grad()
-def match(
+def matching_cost(
     class_cost: Tensor,
     mask_logits: Tensor,
     targets: Targets,
@@ -70,38 +73,49 @@ def match(
     class_weight: float,
     mask_weight: float,
     dice_weight: float,
-) -> Assignment:
-    """The cheapest one-to-one assignment of queries to segments, image by image.
+) -> Tensor:
+    """What it costs each query of a layer to answer for each segment of its image, fp32, B×K×O.
 
     Args:
         class_cost: B×K×N, what each name costs each query.
         mask_logits: B×K×h×w.
-        targets: the segments; an image may have none, or more than K (K of them are then matched).
+        targets: the segments; where an image has fewer than O, what its further columns say means nothing.
         at: the same at the points of the comparison.
         class_weight: weight of naming.
         mask_weight: weight of the binary cross entropy.
         dice_weight: weight of dice.
-
-    Raises:
-        NonFiniteLossError: a cost is NaN or infinite.
     """
-    logits = sample_points(mask_logits, at.coords)  # B×K×P
+    logits = read_points(mask_logits, at.coords)  # B×K×P
     masks, labels = targets.padded(at.values), targets.padded(targets.labels)  # B×O×P, B×O
     naming = class_cost.float().gather(2, labels[:, None].expand(-1, logits.shape[1], -1))  # B×K×O
     cost = class_weight * naming
     cost = cost + mask_weight * mask_bce_cost(logits, masks, at.weight)
-    cost = cost + dice_weight * dice_cost(logits, masks, at.weight)
-    return _cheapest(cost.cpu().numpy(), targets.counts, mask_logits.device)
+    return cost + dice_weight * dice_cost(logits, masks, at.weight)
 
 
-def _cheapest(cost: np.ndarray, counts: tuple[int, ...], device: torch.device) -> Assignment:
-    if not np.isfinite(cost).all():
+def cheapest(cost: Tensor, counts: Sequence[int]) -> Assignment:
+    """The cheapest one-to-one assignment of queries to segments, layer by layer and image by image.
+
+    All costs come to the host in one piece, and the pairs go back in one.
+
+    Args:
+        cost: L×B×K×O.
+        counts: O_i of each image; an image may have none, or more than K (K of them are then matched).
+
+    Raises:
+        NonFiniteLossError: a cost is NaN or infinite.
+    """
+    given = cost.cpu().numpy()
+    if not np.isfinite(given).all():
         raise NonFiniteLossError("The matching cost is not finite.")
-    pairs = [np.stack(linear_sum_assignment(of_image[:, :count])) for of_image, count in zip(cost, counts, strict=True)]
-    position = np.repeat(np.arange(len(pairs)), [of_image.shape[1] for of_image in pairs])
-    matched = np.concatenate([position[None], np.concatenate(pairs, axis=1)]).astype(np.int64)  # 3×M
-    image, query, segment = torch.from_numpy(matched).to(device)
-    return Assignment(image, query, segment, images=cost.shape[0], queries=cost.shape[1])
+    layers = []
+    for of_layer in given:
+        pairs = [np.stack(linear_sum_assignment(own[:, :count])) for own, count in zip(of_layer, counts, strict=True)]
+        position = np.repeat(np.arange(len(pairs)), [own.shape[1] for own in pairs])
+        layers.append(np.concatenate([position[None], np.concatenate(pairs, axis=1)]))
+    matched = torch.from_numpy(np.stack(layers, axis=1).astype(np.int64)).to(cost.device)  # 3×L×M
+    image, query, segment = matched
+    return Assignment(image, query, segment, images=given.shape[1], queries=given.shape[2])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +151,9 @@ class MatchingLoss:
         labels: Sequence[Tensor],
         ignore: Sequence[Tensor],
         generator: torch.Generator,
+        totals: StepTotals | None = None,
     ) -> tuple[dict[str, Tensor], Assignment]:
-        """The losses of a batch, normalised by its number of matched segments (at least 1).
+        """The losses of a batch, normalised by the number of matched segments of its step (at least 1).
 
         Args:
             class_logits: L × (B×K×N), first to last layer.
@@ -147,14 +162,18 @@ class MatchingLoss:
             labels: B × (int64, O_i).
             ignore: B × (bool, H×W), pixels without weight.
             generator: on the CPU; all points come from it.
+            totals: of the step that this batch is a part of; None: it is the whole step. The losses of the parts of a
+                step, all given the same generator state, sum to those of the whole.
 
         Returns:
-            `class`, `mask` and `dice`, weighted and summed over the layers; the assignment of the last layer.
+            `class`, `mask` and `dice`, weighted and summed over the layers; the assignment of all layers.
 
         Raises:
             NonFiniteLossError: a matching cost is NaN or infinite.
         """
         targets = Targets.collate(masks, labels, ignore)
+        if totals is None:
+            totals = StepTotals.of_counts(targets.counts, queries=class_logits[0].shape[1])
         points = StepPoints.draw(
             self.points,
             oversample=self.oversample,
@@ -162,16 +181,13 @@ class MatchingLoss:
             generator=generator,
             device=targets.masks.device,
         )
-        matching, pool = targets.at(points.matching), targets.at(points.pool)
-        layers: list[dict[str, Tensor]] = []
-        for scores, logits in zip(class_logits, mask_logits, strict=True):
-            assignment = self._match(scores, logits, targets, matching)
-            named = assignment.of_queries(labels)  # B×K
-            layers.append(
-                {"class": self.class_weight * self._classification(scores, named, len(assignment))}
-                | self._masks(logits, assignment, targets, points, pool)
-            )
-        return {name: torch.stack([layer[name] for layer in layers]).sum() for name in layers[0]}, assignment
+        assignment = self._assign(class_logits, mask_logits, targets, targets.at(points.matching))
+        scores = torch.stack(list(class_logits)).float()  # L×B×K×N
+        naming = self._classification(scores, assignment.of_queries(labels), totals)
+        pairs = zip(mask_logits, assignment.image, assignment.query, strict=True)
+        matched = [own[image, query] for own, image, query in pairs]
+        masks_at = self._masks(torch.cat(matched), assignment, targets, points, targets.at(points.pool), totals)
+        return {"class": self.class_weight * naming, **masks_at}, assignment
 
     def assign(
         self,
@@ -183,49 +199,54 @@ class MatchingLoss:
         ignore: Sequence[Tensor],
         generator: torch.Generator,
     ) -> Assignment:
-        """The assignment of one layer, without a loss. Args and errors as `__call__`, but a single layer."""
+        """The assignment of one layer (L = 1), without a loss. Args and errors as `__call__`, but a single layer."""
         targets = Targets.collate(masks, labels, ignore)
         at = targets.at(uniform_points(self.points, generator, targets.masks.device))
-        return self._match(class_logits, mask_logits, targets, at)
+        return self._assign([class_logits], [mask_logits], targets, at)
 
-    def _match(self, scores: Tensor, logits: Tensor, targets: Targets, at: PointTargets) -> Assignment:
-        if self.classification == "focal":
-            cost = focal_cost(scores.detach(), alpha=self.focal_alpha, gamma=self.focal_gamma)
-        else:
-            cost = -scores.detach().float().softmax(-1)
-        return match(
-            cost,
-            logits,
-            targets,
-            at,
-            class_weight=self.class_weight,
-            mask_weight=self.mask_weight,
-            dice_weight=self.dice_weight,
-        )
+    @torch.no_grad()
+    def _assign(
+        self, class_logits: Sequence[Tensor], mask_logits: Sequence[Tensor], targets: Targets, at: PointTargets
+    ) -> Assignment:
+        weights = {"class_weight": self.class_weight, "mask_weight": self.mask_weight, "dice_weight": self.dice_weight}
+        naming = self._naming_cost(torch.stack(list(class_logits)))  # L×B×K×N
+        costs = [
+            matching_cost(own, logits, targets, at, **weights) for own, logits in zip(naming, mask_logits, strict=True)
+        ]
+        return cheapest(torch.stack(costs), targets.counts)
 
-    def _classification(self, scores: Tensor, named: Tensor, matched: int) -> Tensor:
-        """The loss of one layer's class logits, B×K×N, given the names of its queries, B×K (−1: ∅)."""
-        scores, named = scores.flatten(0, 1), named.flatten()  # BK×N, BK
+    def _naming_cost(self, scores: Tensor) -> Tensor:
         if self.classification == "focal":
-            return classification_focal(
-                scores, named, alpha=self.focal_alpha, gamma=self.focal_gamma, normaliser=matched
-            )
+            return focal_cost(scores, alpha=self.focal_alpha, gamma=self.focal_gamma)
+        return -scores.float().softmax(-1)
+
+    def _classification(self, scores: Tensor, named: Tensor, totals: StepTotals) -> Tensor:
+        """The loss of all class logits, L×B×K×N, given the names of the queries, L×B×K (−1: ∅)."""
+        scores, named = scores.flatten(0, 2), named.flatten()  # LBK×N, LBK
+        if self.classification == "focal":
+            alpha, gamma = self.focal_alpha, self.focal_gamma
+            return classification_focal(scores, named, alpha=alpha, gamma=gamma, normaliser=totals.matched)
         no_object = scores.shape[1] - 1
         weight = torch.ones(no_object + 1, device=scores.device)
         weight[no_object] = self.no_object_weight
-        return cross_entropy(scores.float(), torch.where(named < 0, no_object, named), weight)
+        loss = cross_entropy(scores, torch.where(named < 0, no_object, named), weight, reduction="sum")
+        return loss / (totals.matched + self.no_object_weight * totals.unmatched)
 
     def _masks(
-        self, mask_logits: Tensor, assignment: Assignment, targets: Targets, points: StepPoints, pool: PointTargets
+        self,
+        mask_logits: Tensor,
+        assignment: Assignment,
+        targets: Targets,
+        points: StepPoints,
+        pool: PointTargets,
+        totals: StepTotals,
     ) -> dict[str, Tensor]:
-        """The mask losses of one layer's matched pairs, at their uncertain and at common points."""
-        logits = mask_logits[assignment.image, assignment.query].float()  # M×h×w
-        index = points.select(logits)  # M×P
-        sampled = sample_points(logits[:, None], embedding(index, pool.coords))[:, 0]  # M×P
-        values = pool.values[assignment.rows(targets.counts)].gather(1, index)
-        weight = pool.weight[assignment.image].gather(1, index)
-        matched = len(assignment)
+        """The mask losses of all matched pairs (logits LM×h×w), at their uncertain and at common points."""
+        index = points.select(mask_logits)  # LM×P
+        sampled = sample_points(mask_logits[:, None], embedding(index, pool.coords))[:, 0]  # LM×P
+        values = pool.values[assignment.rows(targets.counts).flatten()].gather(1, index)
+        weight = pool.weight[assignment.image.flatten()].gather(1, index)
         return {
-            "mask": self.mask_weight * mask_bce(sampled, values, weight, normaliser=matched),
-            "dice": self.dice_weight * mask_dice(sampled, values, weight, normaliser=matched),
+            "mask": self.mask_weight * mask_bce(sampled, values, weight, normaliser=totals.matched),
+            "dice": self.dice_weight * mask_dice(sampled, values, weight, normaliser=totals.matched),
         }

@@ -28,26 +28,30 @@ def sample_points(maps: Tensor, coords: Tensor) -> Tensor:
     return sampled[:, :, 0]  # B×C×1×P -> B×C×P
 
 
-def sample_masks(masks: Tensor, coords: Tensor) -> Tensor:
-    """`sample_points` for bool masks, without a float copy of the masks.
+@torch.no_grad()
+def read_points(maps: Tensor, coords: Tensor) -> Tensor:
+    """`sample_points` at shared points without a gradient and without an fp32 copy of the maps, which may be bool.
 
     Args:
-        masks: bool, O×H×W.
+        maps: …×H×W.
         coords: P×2.
 
     Returns:
-        fp32, O×P, in [0, 1].
+        fp32, …×P.
     """
-    height, width = masks.shape[-2:]
+    if maps.dtype == torch.float32:  # no copy is needed
+        return sample_points(maps.reshape(1, -1, *maps.shape[-2:]), coords).view(*maps.shape[:-2], len(coords))
+    height, width = maps.shape[-2:]
     x, y = (coords * coords.new_tensor([width, height]) - 0.5).unbind(-1)  # in pixels, from the first centre
     left, top = x.floor(), y.floor()
-    sampled = coords.new_zeros(len(masks), len(coords))
+    flat = maps.reshape(-1, height * width)
+    sampled = coords.new_zeros(len(flat), len(coords))
     for row, column in ((top, left), (top, left + 1), (top + 1, left), (top + 1, left + 1)):
         weight = (1 - (y - row).abs()) * (1 - (x - column).abs())
         weight = weight * ((row >= 0) & (row < height) & (column >= 0) & (column < width))
         index = row.clamp(0, height - 1).long() * width + column.clamp(0, width - 1).long()
-        sampled += masks.flatten(1).index_select(1, index) * weight
-    return sampled
+        sampled += flat.index_select(1, index) * weight
+    return sampled.view(*maps.shape[:-2], len(coords))
 
 
 def sample_pixels(maps: Tensor, coords: Tensor) -> Tensor:
@@ -117,9 +121,11 @@ class StepPoints:
         Args:
             mask_logits: M×h×w; the nearer to 0, the less certain.
         """
+        if not self.uncertain:
+            return torch.arange(len(self.pool), device=self.pool.device).expand(len(mask_logits), -1)
         candidates = len(self.pool) - (self.matching.shape[0] - self.uncertain)
         others = torch.arange(candidates, len(self.pool), device=self.pool.device).expand(len(mask_logits), -1)
         with torch.no_grad():
-            certainty = sample_points(mask_logits[None], self.pool[:candidates])[0].abs()  # M×Q
+            certainty = read_points(mask_logits, self.pool[:candidates]).abs()  # M×Q
         chosen = certainty.topk(self.uncertain, dim=1, largest=False, sorted=False).indices
         return torch.cat([chosen, others], dim=1)

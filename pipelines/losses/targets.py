@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from pipelines.losses.points import sample_masks, sample_pixels
+from pipelines.losses.points import read_points, sample_pixels
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Targets:
 
     def at(self, coords: Tensor) -> PointTargets:
         """The masks (bilinear) and the weights (of the pixel a point lies in) at `coords`, P×2."""
-        return PointTargets(coords, sample_masks(self.masks, coords), (~sample_pixels(self.ignore, coords)).float())
+        return PointTargets(coords, read_points(self.masks, coords), (~sample_pixels(self.ignore, coords)).float())
 
     def padded(self, of_segments: Tensor) -> Tensor:
         """ΣO×… → B×max(O)×…, zeros where an image has fewer segments."""

@@ -11,17 +11,16 @@ class TokenBank(nn.Module):
     """
 
     slots: Tensor
-    filled: Tensor
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
         self.register_buffer("slots", torch.zeros(size, width))  # oldest first
-        self.register_buffer("filled", torch.tensor(0))
+        self.filled = 0
 
     @property
     def tokens(self) -> Tensor:
         """The tokens held, oldest first, fp32, n×C with n <= size."""
-        return self.slots[: int(self.filled)].clone()
+        return self.slots[: self.filled].clone()
 
     @torch.no_grad()
     def push(self, tokens: Tensor) -> None:
@@ -29,4 +28,12 @@ class TokenBank(nn.Module):
         held = torch.cat([self.tokens, tokens.to(self.slots)])
         held = held[max(len(held) - len(self.slots), 0) :]
         self.slots[: len(held)] = held
-        self.filled.fill_(len(held))
+        self.filled = len(held)
+
+    def get_extra_state(self) -> int:
+        """How many are held; a number of the host, so that nothing waits for a device."""
+        return self.filled
+
+    def set_extra_state(self, state: int) -> None:
+        """Takes up a number that a checkpoint holds."""
+        self.filled = state

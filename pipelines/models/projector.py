@@ -58,8 +58,9 @@ class TextClassifier(nn.Module):
         Returns:
             …×N.
         """
-        cosine = F.normalize(semantic_queries, dim=-1) @ text_embeddings.T
-        logits: Tensor = self.log_scale.exp() * cosine + self.bias
+        with torch.autocast(semantic_queries.device.type, enabled=False):  # no loss is computed of halved precision
+            cosine = F.normalize(semantic_queries.float(), dim=-1) @ text_embeddings.T
+            logits: Tensor = self.log_scale.exp() * cosine + self.bias
         return logits
 
     def with_no_object(self, logits: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The section of train-con."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -24,7 +24,16 @@ class ConSettings(Settings):
     """train-con: extractor and projector."""
 
     iterations: int = setting(140350, "Optimisation steps.", ge=1)
-    batch_size: int = setting(16, "Images a step (images).", ge=1)
+    batch_size: int = setting(16, "Images a step, on all devices together (images).", ge=1)
+    images_per_forward: Annotated[int, Field(ge=1)] | Literal["auto"] = cosmetic(
+        "auto", "Images that one device holds at once; auto: its share of a step, or half as often as that is too many."
+    )
+    checkpointing: bool = cosmetic(
+        False, "Remember what goes into each layer alone: a third of the memory, for a forward pass more of the layers."
+    )
+    cuda_graphs: bool = cosmetic(
+        True, "Start the segmentor's kernels all at once on CUDA, where a step is one part on one device."
+    )
     segmentor: Annotated[SegmentorSettings, SEGMENTORS] = section(Mask2FormerSettings)
     classifier: Annotated[PartSettings, CLASSIFIERS] = section(ProjectorSettings)
     input: InputSettings = section(InputSettings)

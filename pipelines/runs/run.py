@@ -57,6 +57,7 @@ class StageContext:
     notes: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"
+    precision: str = "32-true"
     effective_batch_size: int | None = None
     forced: bool = False
 

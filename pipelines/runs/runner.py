@@ -110,7 +110,7 @@ def _manifest(
         notes=plain(context.notes),
         metrics=plain(context.metrics),
         device=context.device,
-        precision=run.recipe.runtime.precision,
+        precision=context.precision,
         effective_batch_size=context.effective_batch_size,
         threads=_threads(),
         versions=package_versions(),

@@ -1,7 +1,9 @@
 """The kinds of segmentors, and from settings to one."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from pipelines.base.errors import ConcatError
 from pipelines.base.parts import Part, PartTable
 from pipelines.segmentors.mask2former_settings import Mask2FormerSettings
 from pipelines.segmentors.maskformer_settings import MaskFormerSettings
@@ -40,13 +42,33 @@ def build_segmentor(settings: SegmentorSettings, *, load_weights: bool = True) -
 def build_and_start(settings: SegmentorSettings, *, load_weights: bool = True) -> "tuple[nn.Module, Start | None]":
     """The same, and what became of the names in a whole segmentor's weights; None: it has its backbone's alone."""
     from pipelines.segmentors.backbone import build_backbone
+    from pipelines.segmentors.frozen_batch_norm import freeze_batch_norms
 
     whole = bool(settings.weights) and load_weights
     backbone = build_backbone(settings.backbone, settings.backbone_weights, load_weights=load_weights and not whole)
+    frozen = settings.batch_norm == "frozen"
+    if frozen and not whole:
+        freeze_batch_norms(backbone)
     segmentor = cast("nn.Module", SEGMENTORS.build(settings, backbone=backbone))
     if not whole:
         return segmentor, None
     from pipelines.segmentors.foreign.segmentors import load_segmentor
     from pipelines.segmentors.segmentor_origin import read_segmentor_file
 
-    return segmentor, load_segmentor(segmentor, settings.kind, read_segmentor_file(settings.weights))
+    start = load_segmentor(segmentor, settings.kind, read_segmentor_file(settings.weights))
+    if frozen:  # only now: the file has the norms as they were before
+        freeze_batch_norms(backbone)
+    return segmentor, start
+
+
+def checkpoint_layers(segmentor: "nn.Module") -> None:
+    """Has a segmentor remember what goes into each of its layers alone.
+
+    Raises:
+        ConcatError: segmentors of its kind cannot.
+    """
+    change: Callable[[], None] | None = getattr(segmentor, "checkpoint_layers", None)
+    if change is None:
+        kind = type(segmentor).__name__
+        raise ConcatError(f"A {kind} cannot compute its layers again.", mend="Set con.checkpointing=false.")
+    change()

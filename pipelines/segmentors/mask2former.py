@@ -1,12 +1,19 @@
 """Mask2Former (Cheng et al., 2022) without its classifier, as transformers implements it."""
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerModel
 
 from pipelines.segmentors.backbone import STRIDES, Backbone
 from pipelines.segmentors.huggingface import check_widths, quiet_transformers, stand_in_backbone
+from pipelines.segmentors.initialisation import fill_as_original
 from pipelines.segmentors.mask2former_settings import Mask2FormerSettings
+from pipelines.segmentors.masked_decoder import decode
 from pipelines.segmentors.output import SegmentorOutput
+from pipelines.segmentors.pixel_decoder import coarse_maps, pixel_features
+from pipelines.segmentors.places import PlacesOf
+from pipelines.segmentors.remembering import Remembering
 
 
 class Mask2Former(nn.Module):
@@ -37,8 +44,10 @@ class Mask2Former(nn.Module):
             )
             self.model = Mask2FormerModel(config)
         self.model.pixel_level_module.encoder = backbone
-        # transformers takes the dropout for the chance of skipping whole decoder layers as well; the paper has none.
-        self.model.transformer_module.decoder.layerdrop = 0.0
+        if settings.initialisation == "original":
+            fill_as_original(self.model.pixel_level_module.decoder)
+        self.remembering = Remembering(dropout=settings.dropout > 0)
+        self.places_of = PlacesOf()
 
     def forward(self, images: Tensor) -> SegmentorOutput:
         """Segments images.
@@ -50,8 +59,13 @@ class Mask2Former(nn.Module):
             `decoder_layers` + 1 entries: the first is of the initial queries, before any layer (its queries are equal
             for all images), entry l of layer l; `queries[l]` are the vectors that `mask_logits[l]` were made of.
         """
-        output = self.model(pixel_values=images, output_hidden_states=True)
-        return SegmentorOutput(
-            queries=[states.transpose(0, 1) for states in output.transformer_decoder_intermediate_states],  # K×B×D
-            mask_logits=list(output.masks_queries_logits),
-        )
+        level = self.model.pixel_level_module
+        maps = level.encoder(images).feature_maps
+        coarse = coarse_maps(level.decoder, maps)
+        places = self.places_of(self.model, [(own.shape[-2], own.shape[-1]) for own in coarse], images.device)
+        mask_features, levels = pixel_features(level.decoder, maps, coarse, places, self.remembering)
+        return decode(self.model.transformer_module, levels, mask_features, places, self.remembering)
+
+    def checkpoint_layers(self) -> None:
+        """From now on remembers what goes into each layer alone, and computes the rest again when it is wanted."""
+        self.remembering = replace(self.remembering, checkpointing=True)

@@ -1,5 +1,7 @@
 """Widths and depths of Mask2Former."""
 
+from typing import Literal
+
 from pipelines.base.parts import named
 from pipelines.base.settings import setting
 from pipelines.segmentors.settings import SegmentorSettings
@@ -15,3 +17,6 @@ class Mask2FormerSettings(SegmentorSettings):
     decoder_layers: int = setting(9, "Layers of the transformer decoder.", ge=1)
     heads: int = setting(8, "Attention heads.", ge=1)
     dropout: float = setting(0.0, "Dropout.", ge=0, lt=1)
+    initialisation: Literal["original", "transformers"] = setting(
+        "original", "How the pixel decoder starts: filled by fan-in as in the original, or as transformers does."
+    )

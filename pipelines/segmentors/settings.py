@@ -1,5 +1,7 @@
 """What every segmentor is told, whatever its kind."""
 
+from typing import Literal
+
 from pipelines.base.parts import PartSettings
 from pipelines.base.settings import name_or_path, setting
 
@@ -16,6 +18,9 @@ class SegmentorSettings(PartSettings):
         "Weights of a whole segmentor to start from, backbone included: a file or folder of Detectron2, MMDetection 3, "
         "PADing or transformers, or a name of the Hugging Face hub; empty: none.",
         folders=True,
+    )
+    batch_norm: Literal["frozen", "trained"] = setting(
+        "frozen", "The backbone's batch norms: frozen, as in the originals, or trained with each batch's statistics."
     )
     hidden_dim: int = setting(256, "Width D of queries and pixel features.", ge=8)
     queries: int = setting(100, "Number K of queries.", ge=1)

@@ -1,5 +1,7 @@
 """finetune: the projector on real seen and pseudo unseen queries (CONCAT eq. 13); no image is opened."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -45,9 +47,9 @@ def execute(context: StageContext) -> None:
     order = permutation_batches(len(dump), settings.batch_images, derive_seed(recipe.seed, NAME, "order"))
     seen, focal = len(begun.seen), recipe.con.matching
 
-    def losses_of(step: int, batch: QueryBatch) -> Losses:
+    def losses_of(step: int, batch: QueryBatch) -> Iterator[Losses]:
         noise = torch.Generator().manual_seed(derive_seed(recipe.seed, NAME, step))
-        return union_losses(module, generator, batch.to(device), text, seen, settings, focal, noise)
+        yield union_losses(module, generator, batch.to(device), text, seen, settings, focal, noise)
 
     def keep(step: int) -> None:
         if step % settings.keep_every == 0 or step == settings.iterations:

@@ -33,9 +33,9 @@ def execute(context: StageContext) -> None:
     generator = build_generator(settings.generator, query_dim=dump.dim, text_dim=text_dim)
     module, optimiser, schedule = prepared(begun.fabric, generator, _groups(generator, settings), settings)
 
-    def losses_of(step: int, batch: QueryBatch) -> Losses:
+    def losses_of(step: int, batch: QueryBatch) -> Iterator[Losses]:
         noise = torch.Generator().manual_seed(derive_seed(recipe.seed, NAME, step))
-        return cat_losses(module, head, batch.to(device), begun.text, settings, recipe.con.matching, noise)
+        yield cat_losses(module, head, batch.to(device), begun.text, settings, recipe.con.matching, noise)
 
     run_training(
         context,

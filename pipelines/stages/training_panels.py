@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -25,30 +26,35 @@ class TrainingPanels:
     """The same few training images at every call, chosen by the seed.
 
     Args:
-        model: what maps images to queries and masks: `extractor`, or what fabric made of it.
+        fabric: whose precision the extractor runs in.
         seen: the names that training knows; no others are predicted.
         text: their embeddings, N×C.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        fabric: Fabric,
         extractor: Extractor,
         data: LabelledImages,
         seen: Vocabulary,
         text: Tensor,
         recipe: Recipe,
     ) -> None:
-        self.model, self.extractor, self.data, self.seen, self.text = model, extractor, data, seen, text
+        self.fabric, self.extractor, self.data, self.seen, self.text = fabric, extractor, data, seen, text
         self.recipe, self.painting = recipe, Painting(recipe.task, recipe.eval)
         draws = torch.Generator().manual_seed(derive_seed(recipe.seed, "train-con", "panels"))
         self.indices = torch.randperm(len(data), generator=draws)[: recipe.con.panels].tolist()
 
     def __call__(self) -> NDArray[np.uint8]:
         """The page, H×W×3; random state and modules stay as they are."""
-        with _evaluating(self.model), torch.random.fork_rng():
+        with _evaluating(self.extractor), torch.random.fork_rng(), self.fabric.autocast():
             found = extract(
-                self.model, self.data, self.indices, input=self.recipe.con.input, batch_size=1, device=self.text.device
+                self.extractor,
+                self.data,
+                self.indices,
+                input=self.recipe.con.input,
+                batch_size=1,
+                device=self.text.device,
             )
             rows = [
                 (self.data.file_name(index), self._row(index, extracted))

@@ -14,8 +14,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from pipelines.base.seeding import derive_seed
 from pipelines.clip.text import open_text
 from pipelines.runs.run import StageContext
-from pipelines.training.devices import make_fabric, seed_everything
+from pipelines.training.devices import make_fabric, precision_of, seed_everything
 from pipelines.training.loop import Losses, Training, make_optimiser, train
+from pipelines.training.processes import Processes, join_processes
 from pipelines.training.settings import OptimiserSettings
 from pipelines.vocabularies.vocabulary import Vocabulary, open_seen
 
@@ -27,6 +28,7 @@ class Beginning:
     """Where a stage computes, and the seen names with their text embeddings (N×C, on its device)."""
 
     fabric: Fabric
+    processes: Processes
     seen: Vocabulary
     text: Tensor
 
@@ -37,7 +39,8 @@ def begin(context: StageContext) -> Beginning:
     seed_everything(derive_seed(context.recipe.seed, context.stage))
     seen = open_seen(context.input("seen.json"))
     text = open_text(context.input("text_seen"), seen.names, stage=context.stage).to(fabric.device)
-    return Beginning(fabric, seen, text)
+    context.device, context.precision = str(fabric.device), precision_of(fabric)
+    return Beginning(fabric, join_processes(), seen, text)
 
 
 class LoopSettings(Protocol):
@@ -70,21 +73,23 @@ def run_training(
     fabric: Fabric,
     training: Training,
     batches_from: Callable[[int], Iterable[Batch]],
-    losses_of: Callable[[int, Batch], Losses],
+    losses_of: Callable[[int, Batch], Iterable[Losses]],
     settings: LoopSettings,
     *,
     batch_size: int,
     checkpoint_every: int,
     after_step: Callable[[int], None] | None = None,
     draw_page: Callable[[], NDArray[np.uint8]] | None = None,
+    smaller_parts: Callable[[], bool] = lambda: False,
 ) -> None:
     """Trains from the checkpoint that an interrupted run left, if it did, and puts what came out into the context.
 
     Args:
         batches_from: number of steps done → the batches of the steps still to come.
-        losses_of, batch_size, checkpoint_every, after_step, draw_page: see `train`.
+        losses_of, batch_size, checkpoint_every, after_step, draw_page, smaller_parts: see `train`.
     """
     checkpoint = context.out / "checkpoint.pt"
+    training.modules["precision"] = fabric.strategy.precision  # the scaler of 16-mixed
     if checkpoint.exists():
         training.load(checkpoint)
     context.metrics |= train(
@@ -102,5 +107,6 @@ def run_training(
         description=context.stage,
         after_step=after_step,
         draw_page=draw_page,
+        smaller_parts=smaller_parts,
     )
-    context.device, context.effective_batch_size = str(fabric.device), batch_size
+    context.effective_batch_size = batch_size

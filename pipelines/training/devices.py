@@ -5,32 +5,66 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import lightning_fabric
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 
 from pipelines.base.errors import ConcatError
 from pipelines.base.memory import peak_resident, reset_peak_resident
 from pipelines.base.parallel import usable_cores
+from pipelines.training.processes import join_processes
 from pipelines.training.settings import RuntimeSettings
 
 
 def make_fabric(runtime: RuntimeSettings) -> Fabric:
-    """A Fabric of one process on the device of the settings, with algorithms that repeat bit for bit.
+    """A Fabric on the device of the settings, with algorithms that repeat bit for bit.
 
-    On CUDA a few operations (the backward pass of `grid_sample` among them) have no deterministic form and are used
-    nevertheless.
+    Of several processes each has a device, and fabric sums their gradients. On CUDA a few operations (the backward pass
+    of `grid_sample` among them) have no deterministic form and are used nevertheless.
 
     Raises:
         ConcatError: no such device here.
     """
+    processes = join_processes()
     device = choose_device(runtime.device)
     set_threads(runtime.threads)
     _use_deterministic_algorithms(device)
-    devices = 1 if device.type == "cpu" else [device.index]
+    precision: Any = choose_precision(runtime.precision, device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32
+        torch.backends.cudnn.allow_tf32 = True
     with _silence():
-        return Fabric(accelerator=device.type, devices=devices, precision=runtime.precision)
+        if processes.count == 1:
+            devices = 1 if device.type == "cpu" else [device.index]
+            return Fabric(accelerator=device.type, devices=devices, precision=precision)
+        local = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("SLURM_NTASKS_PER_NODE") or processes.count)
+        strategy = DDPStrategy(broadcast_buffers=False)  # none but the frozen ones differ from rank to rank
+        nodes = processes.count // local
+        fabric = Fabric(accelerator=device.type, devices=local, num_nodes=nodes, strategy=strategy, precision=precision)
+        fabric.launch()
+        return fabric
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """The precision that a setting stands for on a device.
+
+    Raises:
+        ConcatError: the device has no such precision.
+    """
+    halves = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if name == "auto":
+        return "bf16-mixed" if halves else "32-true"
+    if name == "16-mixed" and device.type == "cpu":
+        raise ConcatError("A CPU has no precision 16-mixed.", mend="Set runtime.precision=auto.")
+    return name
+
+
+def precision_of(fabric: Fabric) -> str:
+    """What a manifest says: 32-true, bf16-mixed or 16-mixed."""
+    return str(fabric.strategy.precision.precision)
 
 
 def choose_device(name: str) -> torch.device:
@@ -81,6 +115,7 @@ def _use_deterministic_algorithms(device: torch.device) -> None:
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first CUDA handle is made
         warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
+        warnings.filterwarnings("ignore", message=".*defaults to a non-deterministic algorithm.*")
 
 
 @contextlib.contextmanager

@@ -1,12 +1,13 @@
-"""The one training loop: lightning-fabric, checkpoints, exact resume, logs, non-finite guard."""
+"""The one training loop: lightning-fabric, steps in parts, checkpoints, exact resume, logs, non-finite guard."""
 
 import io
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from pipelines.base.errors import CorruptFileError, NonFiniteLossError
+from pipelines.base.errors import ConcatError, CorruptFileError, NonFiniteLossError
 from pipelines.base.files import atomic_path
 from pipelines.base.progress import Reporter, StepFigures
 from pipelines.training.devices import peak_memory
@@ -30,17 +31,27 @@ PAGES: Final = 10
 """Pages of sample panels a training draws at most; TensorBoard shows no more of one tag."""
 
 
+class Stateful(Protocol):
+    """Whatever a checkpoint can hold: a module, fabric's precision, the size of a step's parts."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values by name."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
+        """Takes up what `state_dict` gave."""
+
+
 @dataclass
 class Training:
     """Everything that changes while training, and so everything a checkpoint holds.
 
     Attributes:
-        modules: by name; what trains and what only has buffers (the token bank).
+        modules: by name; what trains, what only has buffers (the token bank), and whatever else has a state.
         model: what trains, as fabric set it up; its gradients are clipped together.
         optimiser, schedule: one of each.
     """
 
-    modules: dict[str, nn.Module]
+    modules: dict[str, Stateful]
     model: nn.Module
     optimiser: Optimizer
     schedule: LambdaLR
@@ -53,8 +64,7 @@ class Training:
             "modules": {name: module.state_dict() for name, module in self.modules.items()},
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            **_random_state(),
         }
         content = io.BytesIO()  # composed in memory: torch hides a full disk behind an error of its own
         torch.save(state, content)
@@ -73,9 +83,7 @@ class Training:
                 module.load_state_dict(state["modules"][name])
             self.optimiser.load_state_dict(state["optimiser"])
             self.schedule.load_state_dict(state["schedule"])
-            torch.set_rng_state(state["random"])
-            if torch.cuda.is_available() and state["random_cuda"]:
-                torch.cuda.set_rng_state_all(state["random_cuda"])
+            _set_random_state(state)
             self.step = int(state["step"])
         except (RuntimeError, KeyError, ValueError, EOFError, OSError, UnpicklingError) as error:
             detail = (str(error).splitlines() or ["it ends too early"])[0]
@@ -91,7 +99,12 @@ def make_optimiser(
 ) -> tuple[Optimizer, LambdaLR]:
     """AdamW on `groups` (each with `params` and `lr`) and its schedule over `iterations` steps."""
     optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
-    factor = {"constant": _constant, "steps": _steps, "one-cycle": _one_cycle}[settings.schedule]
+    factors: dict[str, Callable[[float], float]] = {
+        "constant": _constant,
+        "steps": partial(_steps, milestones=settings.milestones),
+        "one-cycle": _one_cycle,
+    }
+    factor = factors[settings.schedule]
     return optimiser, LambdaLR(optimiser, lambda step: factor(step / max(iterations, 1)))
 
 
@@ -99,9 +112,9 @@ def _constant(_: float) -> float:
     return 1.0
 
 
-def _steps(progress: float) -> float:
-    """×0.1 at 90 % and again at 95 % (Mask2Former's schedule on COCO)."""
-    return 0.1 ** ((progress >= 0.9) + (progress >= 0.95))
+def _steps(progress: float, milestones: tuple[float, ...]) -> float:
+    """×0.1 at each milestone, a share of all steps."""
+    return 0.1 ** sum(progress >= milestone for milestone in milestones)
 
 
 def _one_cycle(progress: float, warm_up: float = 0.08, start: float = 0.1, end: float = 1e-3) -> float:
@@ -115,7 +128,7 @@ def _one_cycle(progress: float, warm_up: float = 0.08, start: float = 0.1, end: 
 def train(
     training: Training,
     batches: Iterable[Batch],
-    losses_of: Callable[[int, Batch], Losses],
+    losses_of: Callable[[int, Batch], Iterable[Losses]],
     *,
     fabric: Fabric,
     folder: Path,
@@ -128,31 +141,36 @@ def train(
     description: str,
     after_step: Callable[[int], None] | None = None,
     draw_page: Callable[[], NDArray[np.uint8]] | None = None,
+    smaller_parts: Callable[[], bool] = lambda: False,
 ) -> dict[str, float]:
     """Optimises the sum of the losses from `training.step` to `iterations`.
 
     Args:
         batches: the batches of the steps still to come, in order.
-        losses_of: step and batch → weighted losses by name, to be summed.
+        losses_of: step and batch → weighted losses by name, to be summed, of each part of the step; a part's gradients
+            are computed before the next part is asked for.
         folder: takes `checkpoint.pt`, `metrics.jsonl` and TensorBoard's event files.
         batch_size: images a step, from which the logs tell images a second.
         after_step: called with the number of steps done, after each of them.
         draw_page: what the model now makes of some samples (uint8, H×W×3), for TensorBoard; called at up to ten of
             the checkpoints and at the end. It must leave the random state and the modules as they are.
+        smaller_parts: called when a device has no memory left for a step; whether `losses_of` will now make smaller
+            parts of it, so that it is tried again.
 
     Returns:
         the means of the last logged losses by name, `loss` being their sum.
 
     Raises:
         NonFiniteLossError: a loss became NaN or infinite; the last checkpoint is kept.
+        ConcatError: the device has too little memory.
     """
     log = TrainingLog(folder, first_step=training.step, batch_size=batch_size)
     checkpoint, logged, memory = folder / "checkpoint.pt", {}, peak_memory(fabric.device)
     try:
         with reporter.training(description, iterations, training.step, batch_size) as task:
             for batch in batches:
-                losses, values = _finite(losses_of, training.step, batch, checkpoint)
-                log.add(values, _step(training, losses, fabric, clip_norm))
+                values = _gradients(training, losses_of, batch, fabric, checkpoint, smaller_parts)
+                log.add(values, _step(training, fabric, clip_norm))
                 rates = _learning_rates(training.optimiser)
                 if training.step % log_every == 0 or training.step == iterations:
                     memory = peak_memory(fabric.device)
@@ -185,31 +203,65 @@ def _learning_rates(optimiser: Optimizer) -> dict[str, float]:
     return {name: rate for rate, name in rates.items()} if len(rates) > 1 else dict.fromkeys(["all"], *rates)
 
 
-def _finite(
-    losses_of: Callable[[int, Batch], Losses], step: int, batch: Batch, checkpoint: Path
-) -> tuple[Losses, dict[str, float]]:
-    """The losses of a step and their values, all finite; a loss may itself refuse others (the matching cost does)."""
-    try:
-        losses = losses_of(step, batch)
-        numbers = torch.stack([value.detach() for value in losses.values()]).tolist()  # waits for the device once
-        if all(map(math.isfinite, numbers)):
-            return losses, dict(zip(losses, numbers, strict=True))
-        said = ", ".join(f"{name} {number:.3g}" for name, number in zip(losses, numbers, strict=True))
-    except NonFiniteLossError as error:
-        said = error.message
+def _gradients(
+    training: Training,
+    losses_of: Callable[[int, Batch], Iterable[Losses]],
+    batch: Batch,
+    fabric: Fabric,
+    checkpoint: Path,
+    smaller_parts: Callable[[], bool],
+) -> dict[str, float]:
+    """Leaves the gradients of a step, and returns the values of its losses, all finite.
+
+    A loss may itself refuse what is not finite (the matching cost does).
+    """
+    random = _random_state()
+    while True:
+        try:
+            sums = _accumulated(training, losses_of, batch, fabric)
+            numbers = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))  # waits for the device
+            break
+        except torch.OutOfMemoryError:
+            pass  # what the failed step holds is let go of at the end of this handler
+        except NonFiniteLossError as error:
+            raise _not_finite(training.step, error.message, checkpoint) from None
+        if not smaller_parts():
+            raise ConcatError(
+                f"The device has too little memory for step {training.step}.",
+                mend="Lower con.images_per_forward, set con.checkpointing=true, or use a smaller crop.",
+            )
+        torch.cuda.empty_cache()
+        _set_random_state(random)
+    if all(map(math.isfinite, numbers.values())):
+        return numbers
+    said = ", ".join(f"{name} {number:.3g}" for name, number in numbers.items())
+    raise _not_finite(training.step, said, checkpoint)
+
+
+def _accumulated(
+    training: Training, losses_of: Callable[[int, Batch], Iterable[Losses]], batch: Batch, fabric: Fabric
+) -> Losses:
+    """The losses of a step, summed over its parts and over all processes; their gradients are in the parameters."""
+    training.optimiser.zero_grad()
+    sums: Losses = {}
+    for losses in losses_of(training.step, batch):
+        # Processes' gradients are averaged by fabric, but each has only its share of the sum.
+        fabric.backward(torch.stack(list(losses.values())).sum() * fabric.world_size)
+        sums = {name: sums.get(name, 0) + value.detach() for name, value in losses.items()}
+    return {name: fabric.all_reduce(value, reduce_op="sum") for name, value in sums.items()}
+
+
+def _not_finite(step: int, said: str, checkpoint: Path) -> NonFiniteLossError:
     kept = "The last checkpoint is kept" if checkpoint.exists() else "No checkpoint was written yet"
-    raise NonFiniteLossError(
+    return NonFiniteLossError(
         f"The loss of step {step} is not finite ({said.rstrip('.')}). {kept}.",
         file=checkpoint,
         mend="Lower the learning rate, or set runtime.precision=32-true.",
     )
 
 
-def _step(training: Training, losses: Losses, fabric: Fabric, clip_norm: float) -> Tensor:
+def _step(training: Training, fabric: Fabric, clip_norm: float) -> Tensor:
     """One step of the optimiser; returns the norm that the gradients had before they were clipped."""
-    loss = torch.stack(list(losses.values())).sum()
-    training.optimiser.zero_grad()
-    fabric.backward(loss)
     if clip_norm > 0:
         norm = fabric.clip_gradients(training.model, training.optimiser, max_norm=clip_norm, error_if_nonfinite=False)
     else:
@@ -218,3 +270,14 @@ def _step(training: Training, losses: Losses, fabric: Fabric, clip_norm: float) 
     training.schedule.step()
     training.step += 1
     return norm
+
+
+def _random_state() -> dict[str, Any]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {"random": torch.get_rng_state(), "random_cuda": cuda}
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["random"])
+    if torch.cuda.is_available() and state["random_cuda"]:
+        torch.cuda.set_rng_state_all(state["random_cuda"])

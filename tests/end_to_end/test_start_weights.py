@@ -21,7 +21,7 @@ SHORT = ("--set", "con.iterations=4", "--set", "cat.iterations=4", "--set", "fin
 
 def _weights(path: Path, labels: list[str] | None) -> Path:
     """MMDetection's file of a segmentor of the smoke run's sizes."""
-    segmentor = build_segmentor(load_recipe("smoke").con.segmentor)
+    segmentor = build_segmentor(load_recipe("smoke", ("con.segmentor.batch_norm=trained",)).con.segmentor)
     named = foreign_names(segmentor, "mask2former", mmdet.SEGMENTORS, mmdet.DEEP_STEM)
     named["panoptic_head.cls_embed.bias"] = torch.zeros(len(VOCABULARY) + 1)
     torch.save({"state_dict": named, "meta": {"dataset_meta": {"classes": labels}} if labels else {}}, path)

@@ -36,3 +36,8 @@ class Sample:
             ignore=self.ignore.flip(-1),
             mirrored=not self.mirrored,
         )
+
+    def pin_memory(self) -> "Sample":
+        """The sample in memory from which a device can copy while the host goes on; DataLoader calls it."""
+        pinned = {name: getattr(self, name).pin_memory() for name in ("image", "masks", "labels", "ignore")}
+        return replace(self, **pinned)

@@ -1,5 +1,7 @@
 """The batches of a training run, which a seed decides."""
 
+from collections.abc import Callable, Sequence
+
 from torch.utils.data import Dataset
 
 from pipelines.base.errors import ConcatError
@@ -23,6 +25,7 @@ class StepBatches(Dataset[list[Sample] | ConcatError]):
         iterations: number of steps of the whole run.
         seed: of order and augmentation.
         transform: the augmentation.
+        share: a batch's indices → those of this process; None: all.
 
     Raises:
         ConcatError: there are no images.
@@ -37,8 +40,10 @@ class StepBatches(Dataset[list[Sample] | ConcatError]):
         iterations: int,
         seed: int,
         transform: SampleTransform,
+        share: Callable[[Sequence[int]], Sequence[int]] | None = None,
     ) -> None:
         self._data, self._seed, self._transform = data, seed, transform
+        self._share = share or _all
         self._steps = range(first_step, iterations)
         self._order = permutation_batches(len(data), batch_size, seed)
 
@@ -49,10 +54,14 @@ class StepBatches(Dataset[list[Sample] | ConcatError]):
         """The samples of a step, or what is wrong with them: raised in a loader process, it would lose its parts."""
         step = self._steps[item]
         try:
-            return [self._augmented(index, step) for index in self._order(step).tolist()]
+            return [self._augmented(index, step) for index in self._share(self._order(step).tolist())]
         except ConcatError as error:
             return error
 
     def _augmented(self, index: int, step: int) -> Sample:
         sample = self._data.sample(index)
         return self._transform(sample, derive_seed(self._seed, "augment", step, sample.image_id))
+
+
+def _all(indices: Sequence[int]) -> Sequence[int]:
+    return indices

@@ -19,28 +19,26 @@ PADDING = (124, 116, 104)
 STRIDE = 32
 
 
-def train_transform(settings: InputSettings) -> SampleTransform:
-    """Large-scale jitter to a square crop, flips and quarter turns (Ghiasi et al., "Simple Copy-Paste", section 3).
+@dataclass(frozen=True)
+class TrainTransform:
+    """Large-scale jitter to a square crop, flips and quarter turns (Ghiasi et al., "Simple Copy-Paste", section 3)."""
 
-    Returns:
-        (sample, seed) → sample of crop × crop px. Padding is ignored; segments without a pixel left are gone.
-    """
+    settings: InputSettings
 
-    def transform(sample: Sample, seed: int) -> Sample:
+    def __call__(self, sample: Sample, seed: int) -> Sample:
+        """The sample at crop × crop px. Padding is ignored; segments without a pixel left are gone."""
         draws = torch.rand(5, generator=torch.Generator().manual_seed(seed)).tolist()
         scale, top, left, flip, turn = draws
-        crop = settings.crop
+        crop = self.settings.crop
         picture = _Picture.of(sample)
-        picture = picture.resized(_jittered(picture.size, settings, scale))
+        picture = picture.resized(_jittered(picture.size, self.settings, scale))
         picture = picture.cropped(crop, top, left).padded(crop)
-        mirrored = flip < settings.flip
+        mirrored = flip < self.settings.flip
         if mirrored:
             picture = picture.mapped(lambda pixels: pixels.flip(-1))
-        if settings.quarter_turns:
+        if self.settings.quarter_turns:
             picture = picture.mapped(lambda pixels: pixels.rot90(int(4 * turn), (-2, -1)))
         return picture.to_sample(sample, mirrored=sample.mirrored != mirrored)
-
-    return transform
 
 
 def test_transform(image: Tensor, *, short: int, long: int) -> tuple[Tensor, tuple[int, int]]:

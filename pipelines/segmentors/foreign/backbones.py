@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pipelines.segmentors.foreign import detectron2, mmdet, transformers_layout
+from pipelines.segmentors.foreign import detectron2, mmdet, own, transformers_layout
 from pipelines.segmentors.foreign.layout import ENCODER, BackboneLayout, Statistics
 from pipelines.segmentors.foreign.read import Held
 from pipelines.segmentors.foreign.statistics import IMAGENET, detectron2_default, stated
@@ -14,7 +14,7 @@ from pipelines.segmentors.foreign.torchvision import CLASSIFIER, TORCHVISION
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LAYOUTS: Final = (*detectron2.BACKBONES, transformers_layout.RESNET, mmdet.DEEP_STEM, TORCHVISION)
+_LAYOUTS: Final = (own.FROZEN, *detectron2.BACKBONES, transformers_layout.RESNET, mmdet.DEEP_STEM, TORCHVISION)
 _PREFIXES: Final = (
     "backbone.bottom_up.", "backbone.", f"segmentor.{ENCODER}.net.", f"{ENCODER}.net.", f"{ENCODER}._backbone.",
     f"{ENCODER}.", f"{ENCODER.removeprefix('model.')}.", "resnet.",
@@ -99,8 +99,14 @@ def named_as_timm(inside: Mapping[str, "Tensor"], held: Held, default: Statistic
         for stem in _STEMS:
             if stem in tensors:
                 tensors[stem] = tensors[stem].flip(1)
-    if layout in detectron2.BACKBONES:
-        _unfold_norms(tensors)
+    if layout is own.FROZEN:
+        norms = {name.removesuffix(own.SHIFT) for name in inside if name.endswith(own.SHIFT)}
+        tensors = {
+            name: value.flatten() if name.rpartition(".")[0] in norms else value for name, value in tensors.items()
+        }
+        _unfold(tensors, norms)
+    elif layout in detectron2.BACKBONES:
+        _unfold(tensors, {name.rpartition(".")[0] for name in tensors if _is_norm(name.rpartition(".")[0])})
     return Found(layout.name, tensors, origin, left, statistics, layout.remark)
 
 
@@ -124,15 +130,15 @@ def _renamed(
     )
 
 
-def _unfold_norms(tensors: dict[str, Any]) -> None:
+def _unfold(tensors: dict[str, Any], norms: Iterable[str]) -> None:
     """Adds mean 0 and variance 1 to norms that have neither, since they were folded into scale and shift."""
     import torch
 
-    for name in list(tensors):
-        norm, _, leaf = name.rpartition(".")
-        if leaf == "bias" and f"{norm}.running_mean" not in tensors and _is_norm(norm):
-            tensors[f"{norm}.running_mean"] = torch.zeros_like(tensors[name])
-            tensors[f"{norm}.running_var"] = torch.full_like(tensors[name], 1 - 1e-5)  # the norm adds 1e-5 to it
+    for norm in norms:
+        shift = tensors.get(f"{norm}.bias")
+        if shift is not None and f"{norm}.running_mean" not in tensors:
+            tensors[f"{norm}.running_mean"] = torch.zeros_like(shift)
+            tensors[f"{norm}.running_var"] = torch.full_like(shift, 1 - 1e-5)  # the norm adds 1e-5 to it
 
 
 def _is_norm(module: str) -> bool:

@@ -14,6 +14,7 @@ from pipelines.segmentors.build import build_and_start, build_segmentor
 from pipelines.segmentors.foreign import detectron2, mmdet, own, transformers_layout
 from pipelines.segmentors.foreign import hub as hub_module
 from pipelines.segmentors.foreign.torchvision import TORCHVISION
+from pipelines.segmentors.frozen_batch_norm import freeze_batch_norms
 
 KINDS = pytest.mark.parametrize("kind", ["mask2former", "maskformer"])
 D2_BACKBONE = detectron2.BACKBONES[-1]
@@ -179,6 +180,16 @@ def test_a_run_of_ones_own_is_read_bit_for_bit(tmp_path, kind):
     assert same(original, read)
     assert start.format == "concat"
     assert "head.projector.weight" in start.left
+
+
+@KINDS
+def test_batch_norms_are_frozen_as_they_were_read(tmp_path, kind):
+    original = small(kind)
+    read, _ = started(kind, write_zoo(tmp_path / "m.pkl", kind, original), batch_norm="frozen")
+    freeze_batch_norms(original.model.pixel_level_module.encoder)
+    assert same(original, read)
+    save_file({f"segmentor.{n}": v for n, v in read.state_dict().items()}, tmp_path / "model.safetensors")
+    assert same(original, started(kind, tmp_path / "model.safetensors", batch_norm="frozen")[0])
 
 
 @pytest.mark.parametrize(

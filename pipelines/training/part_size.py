@@ -1,0 +1,34 @@
+"""How many images one device holds at once."""
+
+from collections.abc import Callable
+from typing import Any
+
+
+class PartSize:
+    """The size of a step's parts; part of a checkpoint, since the last bits of sums depend on it.
+
+    Args:
+        size: images of a part.
+        fixed: whether it stays as it is.
+        say: told when it is halved.
+    """
+
+    def __init__(self, size: int, *, fixed: bool, say: Callable[[str], None]) -> None:
+        self.size, self._fixed, self._say = size, fixed, say
+
+    def halve(self) -> bool:
+        """Makes parts half as large, if they can be."""
+        if self._fixed or self.size == 1:
+            return False
+        self.size = (self.size + 1) // 2
+        self._say(f"out of memory: from now on {self.size} image{'s' if self.size > 1 else ''} at once")
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The size."""
+        return {"size": self.size}
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None:
+        """Goes on with the size of a checkpoint, unless one was asked for."""
+        if not self._fixed:
+            self.size = min(self.size, int(state["size"]))
