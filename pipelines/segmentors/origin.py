@@ -113,7 +113,7 @@ def read_origin(name: str, weights: str) -> BackboneOrigin:
         training_labels=metadata.training_labels,
         sha256=sha256(path) if path.is_file() else None,
         beside=beside(held.shapes),
-        remark=remark_on(held.shapes),
+        remark=remark_on(held),
     )
 
 

@@ -75,7 +75,7 @@ def origin_of(settings: SegmentorSettings) -> BackboneOrigin | SegmentorOrigin:
         training_labels=record.training_labels,
         classes=classes_of(held, layout),
         sha256=sha256(path) if path is not None and path.is_file() else None,
-        remark=remark_on(held.shapes),
+        remark=remark_on(held),
     )
 
 

@@ -43,6 +43,8 @@ def execute(context: StageContext) -> None:
     data = training_images(context.run, context.input("train.json"), begun.seen)
     text_dim = begun.text.shape[1]
     extractor = Extractor(settings, text_dim, load_backbone=True)
+    if extractor.start:
+        context.reporter.say(extractor.start.told())
     if settings.checkpointing:
         checkpoint_layers(extractor.segmentor)
     alignments = build_alignments(settings.alignment, text_dim=text_dim)

@@ -19,6 +19,10 @@ _PREFIXES: Final = (
     "backbone.bottom_up.", "backbone.", f"segmentor.{ENCODER}.net.", f"{ENCODER}.net.", f"{ENCODER}._backbone.",
     f"{ENCODER}.", f"{ENCODER.removeprefix('model.')}.", "resnet.",
 )  # fmt: skip
+_STRIDES: Final = (
+    "Weights for BGR images are usually of networks whose strides lie in the 1×1 convolutions; those of timm's networks "
+    "lie in the 3×3, and training has to make up for it."
+)
 _STEMS: Final = ("conv1.weight", "conv1.0.weight")
 
 
@@ -56,11 +60,17 @@ def beside(names: Iterable[str]) -> str | None:
     return next((n for n in names if prefix and not n.startswith((prefix, *CLASSIFIER))), None)
 
 
-def remark_on(names: Iterable[str]) -> str:
-    """What a user should know of a backbone of these names."""
-    names = list(names)
-    prefix = prefix_of(names)
-    return _layout_of([name.removeprefix(prefix) for name in names if name.startswith(prefix)]).remark
+def remark_on(held: Held) -> str:
+    """What a user should know of the backbone in a file, of which the names will do."""
+    prefix = prefix_of(held.shapes)
+    inside = {name.removeprefix(prefix): name for name in held.shapes if name.startswith(prefix)}
+    layout = _layout_of(inside)
+    return _remark(_renamed(inside, layout)[0], stated(held) or _usual(layout, held))
+
+
+def _remark(names: Iterable[str], statistics: Statistics | None) -> str:
+    """Networks for BGR are those of MSRA and their offspring."""
+    return _STRIDES if statistics is not None and statistics.bgr and "layer1.0.conv3.weight" in names else ""
 
 
 def _layout_of(names: Iterable[str]) -> BackboneLayout:
@@ -107,17 +117,18 @@ def named_as_timm(inside: Mapping[str, "Tensor"], held: Held, default: Statistic
         _unfold(tensors, norms)
     elif layout in detectron2.BACKBONES:
         _unfold(tensors, {name.rpartition(".")[0] for name in tensors if _is_norm(name.rpartition(".")[0])})
-    return Found(layout.name, tensors, origin, left, statistics, layout.remark)
+    return Found(layout.name, tensors, origin, left, statistics, _remark(tensors, statistics))
 
 
 def _usual(layout: BackboneLayout, held: Held) -> Statistics | None:
     if layout not in detectron2.BACKBONES:
         return None
-    return IMAGENET if held.author == "torchvision" else detectron2_default()
+    rgb = held.author == "torchvision" or any(name.startswith("sem_seg_head.predictor.") for name in held.shapes)
+    return IMAGENET if rgb else detectron2_default()
 
 
 def _renamed(
-    inside: Mapping[str, "Tensor"], layout: BackboneLayout
+    inside: Mapping[str, Any], layout: BackboneLayout
 ) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
     spelt = {layout.earlier(name): name for name in inside}
     left = {name for name in spelt if layout.left and name.startswith(layout.left)}

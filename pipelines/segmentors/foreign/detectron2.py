@@ -39,9 +39,6 @@ _CAFFE2_LEAF: Final = {
     "bn_running_mean": "norm.running_mean", "bn_running_var": "norm.running_var",
 }  # fmt: skip
 _CAFFE2_NAME: Final = re.compile(r"(?:(?:res_)?(conv1)|res(\d)_(\d+)_(branch\w+?))_(w|b|bn_\w+)")
-_MSRA: Final = (
-    "Its strides lie in the 1×1 convolutions, those of timm's networks in the 3×3: training has to make up for it."
-)
 
 
 def _caffe2(name: str) -> str:
@@ -65,7 +62,6 @@ BACKBONES: Final = (
         rows=_STEM + _STAGES,
         earlier=_caffe2,
         left=("fc", "pred_", "stem.conv1.bias"),
-        remark=_MSRA,
     ),
     BackboneLayout(
         name="Detectron2, with DeepLab's stem",

@@ -38,7 +38,6 @@ class BackboneLayout:
         rows: theirs and timm's, where they differ.
         earlier: spells a name of an earlier version as `rows` have it.
         left: what their names begin with that no backbone needs.
-        remark: what a user should know of such weights.
     """
 
     name: str
@@ -46,7 +45,6 @@ class BackboneLayout:
     rows: Rows = ()
     earlier: Callable[[str], str] = str
     left: tuple[str, ...] = ()
-    remark: str = ""
 
 
 @dataclass(frozen=True)

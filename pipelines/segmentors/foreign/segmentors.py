@@ -36,6 +36,11 @@ class Start:
     left: tuple[str, ...]
     remarks: tuple[str, ...] = ()
 
+    def told(self) -> str:
+        """In words."""
+        left = f", {len(self.left)} left, such as {self.left[0]}" if self.left else ""
+        return f"starts from weights of {self.format}: {len(self.used)} names used{left}"
+
     def noted(self) -> dict[str, Any]:
         """As a manifest says it: how many were used, and which were left."""
         return {"format": self.format, "used": len(self.used), "left": list(self.left), "remarks": list(self.remarks)}

@@ -130,7 +130,22 @@ def test_msras_names_of_caffe2_are_read_norms_folded(tmp_path):
     path.write_bytes(pickle.dumps(named, protocol=2))
     bgr = images().flip(1).float() - torch.tensor([103.53, 116.28, 123.675]).view(3, 1, 1)
     torch.testing.assert_close(last_map(read(path)), features(net, bgr), rtol=1e-4, atol=1e-3)
-    assert "strides" in read_origin("resnet18", str(path)).remark
+    assert read_origin("resnet18", str(path)).remark == ""  # of basic blocks, which have no 1×1 convolutions
+
+
+@pytest.mark.parametrize(("author", "remarked"), [("torchvision", False), ("Caffe2", True)])
+def test_strides_that_lie_elsewhere_are_remarked(tmp_path, author, remarked):
+    named = backbone_names(without_counters(trunk(network("resnet26"))), DETECTRON2)
+    torch.save({"model": named, "__author__": author}, tmp_path / "R-26.pth")
+    assert ("1×1" in read_origin("resnet26", str(tmp_path / "R-26.pth")).remark) == remarked
+
+
+def test_the_backbone_of_a_segmentor_of_detectron2_is_rgb(tmp_path):
+    net = network()
+    named = backbone_names(without_counters(trunk(net)), DETECTRON2, "backbone.")
+    named["sem_seg_head.predictor.query_feat.weight"] = torch.zeros(1)
+    torch.save({"model": named, "__author__": "third_party"}, tmp_path / "m.pth")
+    assert torch.equal(last_map(read(tmp_path / "m.pth")), features(net, normalised(*IMAGENET)))
 
 
 @pytest.mark.parametrize("prefix", ["", "backbone."])

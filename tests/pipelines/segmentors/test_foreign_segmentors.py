@@ -6,7 +6,7 @@ import re
 
 import pytest
 import torch
-from foreign_weights import SMALL, foreign_names, same, small
+from foreign_weights import RGB, SMALL, foreign_names, images, same, small
 from safetensors.torch import save_file
 
 from pipelines.base.errors import ConcatError, CorruptFileError
@@ -330,3 +330,47 @@ def test_a_checkpoint_is_loaded_without_the_weights_file(tmp_path):
 def test_own_layout_is_told_from_transformers(tmp_path):
     save_file({f"segmentor.{n}": v for n, v in small("mask2former").state_dict().items()}, tmp_path / "m.safetensors")
     assert started("mask2former", tmp_path / "m.safetensors")[1].format == own.SEGMENTORS.name
+
+
+def _of_transformers(kind):
+    """transformers' own model of the small sizes, on a residual network of eighteen layers."""
+    from transformers import (
+        DetrConfig,
+        Mask2FormerConfig,
+        Mask2FormerForUniversalSegmentation,
+        MaskFormerConfig,
+        MaskFormerForInstanceSegmentation,
+        ResNetConfig,
+    )
+
+    torch.manual_seed(4)
+    backbone = ResNetConfig(
+        embedding_size=64, hidden_sizes=[64, 128, 256, 512], depths=[2] * 4, layer_type="basic",
+        out_features=[f"stage{k}" for k in (1, 2, 3, 4)],
+    )  # fmt: skip
+    if kind == "mask2former":
+        config = Mask2FormerConfig(
+            backbone_config=backbone, feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_feedforward_dim=40,
+            dim_feedforward=48, encoder_layers=2, decoder_layers=3, num_attention_heads=4, num_queries=7, dropout=0.0,
+        )  # fmt: skip
+        return Mask2FormerForUniversalSegmentation(config).eval()
+    decoder = DetrConfig(
+        backbone_config=backbone, d_model=32, num_queries=7, decoder_layers=2, decoder_ffn_dim=48,
+        decoder_attention_heads=4, dropout=0.0,
+    )  # fmt: skip
+    config = MaskFormerConfig(
+        backbone_config=backbone, fpn_feature_size=32, mask_feature_size=32, decoder_config=decoder
+    )
+    return MaskFormerForInstanceSegmentation(config).eval()
+
+
+@KINDS
+def test_what_transformers_itself_saved_gives_its_masks(tmp_path, kind):
+    theirs = _of_transformers(kind)
+    theirs.save_pretrained(tmp_path)
+    read, start = started(kind, tmp_path)
+    assert {name.partition(".")[0] for name in start.left} <= {"class_predictor", "criterion"}
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in RGB)
+    with torch.no_grad():
+        masks = theirs(pixel_values=(images() / 255 - mean) / std).masks_queries_logits
+        torch.testing.assert_close(read(images()).mask_logits[-1], masks, rtol=1e-3, atol=1e-3)
