@@ -20,8 +20,8 @@ _PREFIXES: Final = (
     f"{ENCODER}.", f"{ENCODER.removeprefix('model.')}.", "resnet.",
 )  # fmt: skip
 _STRIDES: Final = (
-    "Weights for BGR images are usually of networks whose strides lie in the 1×1 convolutions; those of timm's networks "
-    "lie in the 3×3, and training has to make up for it."
+    "Weights for BGR images are usually of networks whose strides lie in the 1×1 convolutions; those of timm's "
+    "networks lie in the 3×3, and training has to make up for it."
 )
 _STEMS: Final = ("conv1.weight", "conv1.0.weight")
 
