@@ -8,6 +8,9 @@ import typer
 from concat_cli.completion import recipes, vocabularies
 from pipelines.base.terms import Protocol
 
+ALLOWED = "data.allow_seen_unseen=true"
+"""What --allow-seen-unseen says in a recipe."""
+
 _Option = typer.Option
 Root = Annotated[Path | None, _Option("--root", help="Folder of the data set as it is published (VOCdevkit, coco, …).")]
 Images = Annotated[Path | None, _Option("--images", help="Folder or zip of the images.")]
@@ -60,6 +63,14 @@ ProtocolOption = Annotated[
         "--protocol",
         help="zps drops training images with unseen pixels; zss keeps them and ignores those pixels.",
         show_default="zss for label maps, else zps",
+    ),
+]
+AllowSeenUnseen = Annotated[
+    bool,
+    _Option(
+        "--allow-seen-unseen",
+        help="Start from weights that were taught unseen categories, or do not say what they were taught; results are "
+        "then not zero-shot, and say so.",
     ),
 ]
 TextEmbeddings = Annotated[

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from concat_cli.data_options import ALLOWED
 from concat_cli.runs import bring_up_to_date, open_run, quoted
 
 
@@ -13,6 +14,7 @@ def prepare(
     otherwise: str,
     given: Mapping[str, Path | str | None],
     unseen: str | None,
+    allow_seen_unseen: bool,
     ignored: tuple[int, ...] | None = None,
     settings: list[str] | None,
     seed: int | None,
@@ -26,12 +28,15 @@ def prepare(
         recipe: the one to begin with; None: the run's own, or in a new run `otherwise`.
         given: setting → file, folder or word; None leaves the recipe's.
         unseen: names, comma-separated.
+        allow_seen_unseen: False leaves the recipe's.
         settings: what the user sets besides, which wins.
     """
     assignments = [f"{key}={quoted(value)}" for key, value in given.items() if value is not None]
     if unseen is not None:
         names = ", ".join(quoted(name.strip()) for name in unseen.split(",") if name.strip())
         assignments.append(f"data.unseen=[{names}]")
+    if allow_seen_unseen:
+        assignments.append(ALLOWED)
     if ignored is not None:
         assignments.append(f"data.ignored={list(ignored)}")
     begin = recipe or (None if (run / "recipe.toml").exists() else otherwise)

@@ -3,7 +3,7 @@
 from rich.markup import escape
 
 from concat_cli.console import out, table
-from pipelines.base.terms import Task
+from pipelines.base.terms import NOT_ZERO_SHOT, WHY_NOT_ZERO_SHOT, Task
 from pipelines.scoring.scores import CANDIDATES, Figures, Scores
 
 TITLES: dict[Task, str] = {
@@ -34,7 +34,8 @@ OF_CATEGORIES: dict[Task, dict[str, str]] = {
 
 def show_score(scores: Scores, *, per_category: bool = False) -> None:
     """Prints groups with what was counted, and, where asked for, every category before them."""
-    title = f"{TITLES[scores.task]}, %: {CANDIDATES[scores.candidates]}"
+    start = f", {NOT_ZERO_SHOT}" if scores.zero_shot is False else ""
+    title = f"{TITLES[scores.task]}, %: {CANDIDATES[scores.candidates]}{start}"
     if per_category:
         columns = OF_CATEGORIES[scores.task]
         names = [f"{escape(c.name)}{'*' if c.unseen else ''}" for c in scores.categories]
@@ -44,6 +45,8 @@ def show_score(scores: Scores, *, per_category: bool = False) -> None:
     rows = [[name, *_shown(figures, columns)] for name, figures in scores.groups.items()]
     table(title, ["group", *columns.values()], rows)
     out.print(f"[dim]{escape(_note(scores, per_category))}[/]", soft_wrap=True)
+    if scores.zero_shot is False:
+        out.print(f"[yellow]{NOT_ZERO_SHOT.capitalize()}: {WHY_NOT_ZERO_SHOT}.[/]", soft_wrap=True)
     for remark in scores.remarks:
         out.print(f"[yellow]{escape(remark)}.[/]", soft_wrap=True)
     if scores.missing:

@@ -5,7 +5,7 @@ from typing import Any
 
 from concat_cli.console import out, table
 from pipelines.base.files import read_json
-from pipelines.base.terms import MAIN_FIGURE, Task
+from pipelines.base.terms import MAIN_FIGURE, NOT_ZERO_SHOT, WHY_NOT_ZERO_SHOT, Task
 
 GROUPS = ("all", "things", "stuff", "seen", "unseen", "harmonic")
 
@@ -39,7 +39,11 @@ def show_scores(folder: Path) -> None:
     if metrics["novel_only"]:
         notes.append("novel-only: unseen names alone compete, on unseen segments alone.")
     notes.append(f"Counted: {_counted(metrics['inductive'][metrics['task']])}, in {metrics['images']} images.")
-    table(f"{TITLES[metrics['task']]}, %: {metrics['candidates']}", ["setting", *GROUPS], rows)
+    zero_shot = metrics.get("zero_shot", True)
+    candidates = metrics["candidates"] if zero_shot else f"{metrics['candidates']}, {NOT_ZERO_SHOT}"
+    table(f"{TITLES[metrics['task']]}, %: {candidates}", ["setting", *GROUPS], rows)
+    if not zero_shot:
+        out.print(f"[yellow]{NOT_ZERO_SHOT.capitalize()}: {WHY_NOT_ZERO_SHOT}.[/]")
     out.print(f"[dim]{' '.join(notes)}[/]")
     out.print(
         f"Pictures      {folder / 'panels.png'}\nPer category  {folder / 'categories.csv'}\n"

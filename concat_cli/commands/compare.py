@@ -13,6 +13,7 @@ from concat_cli.console import out, table
 from concat_cli.errors import guarded
 from concat_cli.options import Debug, Json
 from pipelines.base.errors import ConcatError
+from pipelines.base.terms import NOT_ZERO_SHOT
 
 if TYPE_CHECKING:
     from pipelines.report.compare import Comparison, Entry, Row
@@ -88,7 +89,8 @@ def _show(comparison: "Comparison") -> None:
     notes.add_column(overflow="fold")
     for row in comparison.rows:
         label = [LABELS.get(row.figure, row.figure)] if mixed else []
-        sheet.add_row(escape(row.entry.name), *label, *(_cell(row, group) for group in comparison.groups))
+        name = row.entry.name if row.entry.zero_shot is not False else f"{row.entry.name}, {NOT_ZERO_SHOT}"
+        sheet.add_row(escape(name), *label, *(_cell(row, group) for group in comparison.groups))
         notes.add_row(escape(row.entry.name), escape(_said(row.entry)), style="dim")
     out.print(sheet, notes)
     for warning in comparison.warnings:
@@ -103,7 +105,9 @@ def _cell(row: "Row", group: str) -> str:
 def _said(entry: "Entry") -> str:
     """The conditions under which an entry's figures came about."""
     protocol = entry.protocol.upper() if entry.protocol else "protocol not known"
-    conditions = [entry.task, entry.setting or "setting not known", protocol, entry.candidates, entry.vocabulary]
+    start = NOT_ZERO_SHOT if entry.zero_shot is False else ""
+    setting = entry.setting or "setting not known"
+    conditions = [entry.task, start, setting, protocol, entry.candidates, entry.vocabulary]
     return f"{', '.join(filter(None, conditions))}. {entry.about}"
 
 

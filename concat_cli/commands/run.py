@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from concat_cli.completion import recipes
+from concat_cli.data_options import ALLOWED, AllowSeenUnseen
 from concat_cli.errors import guarded
 from concat_cli.launch import in_processes
 from concat_cli.options import Cache, Debug, Device, Devices, RunDir, Seed, Set
@@ -20,6 +21,7 @@ def run(
         ),
     ],
     run: RunDir,
+    allow_seen_unseen: AllowSeenUnseen = False,
     settings: Set = None,
     seed: Seed = None,
     device: Device = None,
@@ -32,6 +34,7 @@ def run(
 
     if in_processes(devices):
         return
-    opened = open_run(run, cache=cache, recipe=recipe, settings=settings, seed=seed, device=device)
+    given = [*([ALLOWED] if allow_seen_unseen else []), *(settings or [])]
+    opened = open_run(run, cache=cache, recipe=recipe, settings=given, seed=seed, device=device)
     bring_up_to_date(opened, "eval")
     show_scores(opened.folder / "eval")

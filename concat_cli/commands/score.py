@@ -91,6 +91,7 @@ def score(
     """Score anyone's predictions: PQ, mIoU or AP over all, things, stuff, seen, unseen and their harmonic mean."""
     from concat_cli.score_table import show_score
     from pipelines.base.files import write_text
+    from pipelines.scoring.start import zero_shot_of
     from pipelines.scoring.task import task_of
 
     task = task or task_of(truth)
@@ -130,6 +131,7 @@ def score(
         from pipelines.scoring.instance import score_instances
 
         scores = score_instances(truth, predictions, vocabulary=chosen, candidates=candidates)
+    scores = scores.model_copy(update={"zero_shot": zero_shot_of(predictions)})
     as_json = scores.model_dump_json(indent=1) + "\n"
     if csv is not None:
         write_text(csv, scores.to_csv())

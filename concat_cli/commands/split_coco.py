@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from concat_cli.data_options import (
+    AllowSeenUnseen,
     Annotations,
     Images,
     Labels,
@@ -48,6 +49,7 @@ def split_coco(
     vocabulary: VocabularyName = None,
     unseen: Unseen = None,
     protocol: ProtocolOption = None,
+    allow_seen_unseen: AllowSeenUnseen = False,
     text_embeddings: TextEmbeddings = None,
     text_names: TextNames = None,
     recipe: RecipeName = None,
@@ -80,6 +82,7 @@ def split_coco(
             "data.protocol": protocol,
         },
         unseen=unseen,
+        allow_seen_unseen=allow_seen_unseen,
         settings=settings,
         seed=seed,
         device=device,

@@ -7,6 +7,7 @@ import typer
 
 from concat_cli.completion import data_sets
 from concat_cli.data_options import (
+    AllowSeenUnseen,
     Images,
     Labels,
     Listing,
@@ -50,6 +51,7 @@ def split_data(
     unseen: Unseen = None,
     ignore: Ignore = None,
     protocol: ProtocolOption = None,
+    allow_seen_unseen: AllowSeenUnseen = False,
     text_embeddings: TextEmbeddings = None,
     text_names: TextNames = None,
     recipe: RecipeName = None,
@@ -101,6 +103,7 @@ def split_data(
             "data.protocol": protocol,
         },
         unseen=unseen,
+        allow_seen_unseen=allow_seen_unseen,
         ignored=ignored if ignore is None else pixel_values(ignore),
         settings=settings,
         seed=seed,

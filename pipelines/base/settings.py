@@ -21,9 +21,9 @@ def path(meaning: str) -> Any:
     return Field("", description=meaning, json_schema_extra={"path": "always"})
 
 
-def name_or_path(default: str, meaning: str) -> Any:
-    """The name of something shipped or known to a library, or the path of one's own."""
-    return Field(default, description=meaning, json_schema_extra={"path": "or name"})
+def name_or_path(default: str, meaning: str, *, folders: bool = False) -> Any:
+    """The name of something shipped or known to a library, or the path of one's own, a folder too with `folders`."""
+    return Field(default, description=meaning, json_schema_extra={"path": "or name", "folders": folders})
 
 
 def section(kind: Callable[..., Any], **changed: Any) -> Any:

@@ -15,5 +15,10 @@ Setting = Literal["inductive", "transductive"]
 Candidates = Literal["generalised", "novel-only"]
 """What a prediction can be: any name, or an unseen one alone."""
 
+NOT_ZERO_SHOT: Final = "not zero-shot"
+"""What results are called whose segmentor knew, or may have known, unseen categories from its start."""
+
+WHY_NOT_ZERO_SHOT: Final = "the segmentor started from weights that were, or may have been, taught unseen categories"
+
 MAIN_FIGURE: Final[Mapping[Task, str]] = {"panoptic": "pq", "semantic": "miou", "instance": "mask_ap50"}
 """The figure by which results of a task are ranked."""

@@ -9,7 +9,7 @@ from pipelines.base.parts import PartSettings
 from pipelines.base.safe_weights import load_weights
 from pipelines.models.build import build_head
 from pipelines.models.projector import ProjectionHead
-from pipelines.segmentors.build import build_segmentor
+from pipelines.segmentors.build import build_and_start
 from pipelines.segmentors.output import SegmentorOutput
 from pipelines.segmentors.settings import SegmentorSettings
 
@@ -27,11 +27,15 @@ class ExtractorSettings(Protocol):
 
 
 class Extractor(nn.Module):
-    """A segmentor without a classifier, and the head that reads its queries as words (eq. 1)."""
+    """A segmentor without a classifier, and the head that reads its queries as words (eq. 1).
+
+    Attributes:
+        start: what became of the names in a whole segmentor's weights, if it starts from such.
+    """
 
     def __init__(self, settings: ExtractorSettings, text_dim: int, *, load_backbone: bool) -> None:
         super().__init__()
-        self.segmentor = build_segmentor(settings.segmentor, load_weights=load_backbone)
+        self.segmentor, self.start = build_and_start(settings.segmentor, load_weights=load_backbone)
         self.head = build_head(settings.classifier, query_dim=settings.segmentor.hidden_dim, text_dim=text_dim)
 
     def forward(self, images: Tensor) -> SegmentorOutput:

@@ -22,6 +22,7 @@ def with_absolute_paths(settings: AnySettings) -> AnySettings:
         elif value and (
             marks.get("path") == "always"
             or (marks.get("path") == "or name" and _is_file(value))
+            or (marks.get("folders") and Path(value).is_dir())
             or (marks.get("path") == "of a part" and part_file(value))
         ):
             changes[name] = str(Path(value).resolve())  # FILE.py:NAME resolves like any other file name

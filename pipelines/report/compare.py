@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import read_json
-from pipelines.base.terms import MAIN_FIGURE, Candidates, Task
+from pipelines.base.terms import MAIN_FIGURE, NOT_ZERO_SHOT, WHY_NOT_ZERO_SHOT, Candidates, Task
 from pipelines.published_tables.published import PublishedResult, find_published
 from pipelines.scoring.scores import CANDIDATES, Figures, Scores
 
@@ -29,6 +29,7 @@ class Entry(BaseModel):
         setting: inductive or transductive; None: not known.
         protocol: zps or zss; None: not known.
         vocabulary: of the categories behind the figures; empty: not known.
+        zero_shot: False where the model's start knew, or may have known, unseen categories; None: nothing is said.
         about: where the figures come from.
         groups: group → figure → percent.
     """
@@ -41,6 +42,7 @@ class Entry(BaseModel):
     setting: str | None = None
     protocol: str | None = None
     vocabulary: str = ""
+    zero_shot: bool | None = None
     about: str = ""
     groups: dict[str, Figures]
 
@@ -74,7 +76,7 @@ class Comparison:
 
     def to_csv(self) -> str:
         """One entry a row; figures in percent, empty where there is none."""
-        head = ("name", "task", "figure", "candidates", "setting", "protocol", "vocabulary", "about")
+        head = ("name", "task", "figure", "candidates", "setting", "protocol", "vocabulary", "zero_shot", "about")
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*head, *self.groups, *(f"{group} difference" for group in self.groups)])
@@ -143,6 +145,7 @@ def _of_setting(folder: Path, metrics: Any, setting: str) -> Entry:
         setting=setting.removesuffix("_best"),
         protocol=metrics.get("protocol"),
         vocabulary=metrics.get("vocabulary", ""),
+        zero_shot=metrics.get("zero_shot"),
         about=", ".join(filter(None, [f"{metrics['images']} images", best])),
         groups=metrics[setting][task],
     )
@@ -162,6 +165,7 @@ def _of_scores(path: Path) -> Entry:
         task=scores.task,
         candidates=scores.candidates,
         vocabulary=scores.vocabulary,
+        zero_shot=scores.zero_shot,
         about=f"{scores.images} images{missing}",
         groups=scores.groups,
     )
@@ -254,6 +258,9 @@ def _warnings(entries: Sequence[Entry]) -> list[str]:
         distinct = list(dict.fromkeys(values))
         if len(distinct) > 1:
             found.append(f"Different {what} side by side ({', '.join(distinct)}): {why}.")
+    started = [entry.name for entry in entries if entry.zero_shot is False]
+    if started:
+        found.append(f"{NOT_ZERO_SHOT.capitalize()}: {', '.join(started)}; {WHY_NOT_ZERO_SHOT}.")
     for what, unknown in (
         ("protocol", [e.name for e in entries if not e.protocol]),
         ("categories", [e.name for e in entries if not e.vocabulary]),

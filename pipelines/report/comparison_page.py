@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from pipelines.base.errors import ConcatError
+from pipelines.base.terms import NOT_ZERO_SHOT, WHY_NOT_ZERO_SHOT
 from pipelines.metrics.groups import Summary
 from pipelines.report.charts import Mark, dot_plot
 from pipelines.report.finished_run import CATEGORY_FIGURE, FinishedRun, read_finished
@@ -86,6 +87,9 @@ def _warnings(runs: Sequence[FinishedRun]) -> list[str]:
         distinct = list(dict.fromkeys(values))
         if len(distinct) > 1:
             found.append(f"These runs are of different {what}: {' | '.join(distinct)}.")
+    started = [run.run.folder.name for run in runs if not run.metrics.zero_shot]
+    if started:
+        found.append(f"{NOT_ZERO_SHOT.capitalize()}: {', '.join(started)}; {WHY_NOT_ZERO_SHOT}.")
     return found
 
 

@@ -33,6 +33,7 @@ class Metrics:
         transductive: the last iterate; None where the recipe has no finetuning, and so no `best` and no `path`.
         path: by step of finetuning.
         novel_only: setting → figures where unseen names alone compete.
+        zero_shot: whether the segmentor's start knew seen categories alone.
     """
 
     increment: float
@@ -45,6 +46,7 @@ class Metrics:
     best_step: int | None
     path: dict[int, Summary]
     novel_only: dict[str, Summary]
+    zero_shot: bool = True
 
     @property
     def by_increment(self) -> dict[float, Summary]:
@@ -180,6 +182,7 @@ def _metrics(value: Any, task: Task) -> Metrics:
         best_step=value.get("transductive_best", {}).get("step"),
         path={int(key): groups(scored) for key, scored in value.get("finetune_path", {}).items()},
         novel_only={key: groups(scored) for key, scored in value.get("novel_only", {}).items()},
+        zero_shot=bool(value.get("zero_shot", True)),
     )
 
 

@@ -78,7 +78,9 @@ def _headline(finished: FinishedRun) -> dict[str, Any]:
         "drawn_from": DRAWN_FROM,
         "settings": finished.settings,
         "vocabulary": finished.vocabulary,
-        "protocol": protocol_in_words(recipe, finished.vocabulary, metrics.images, metrics.increment),
+        "protocol": protocol_in_words(
+            recipe, finished.vocabulary, metrics.images, metrics.increment, zero_shot=metrics.zero_shot
+        ),
         "results": _results(finished),
         "published": published,
         "rendered": recipe.data.micrococo.render,

@@ -33,6 +33,11 @@ class Seeds:
     name: str
     runs: Sequence[FinishedRun]
 
+    @property
+    def zero_shot(self) -> bool:
+        """Whether all of them are."""
+        return all(run.metrics.zero_shot for run in self.runs)
+
 
 def by_recipe(runs: Sequence[FinishedRun]) -> list[Seeds]:
     """Runs that differ in nothing but the seed together, in the order of their first."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pipelines.base.terms import Task
+from pipelines.base.terms import NOT_ZERO_SHOT, WHY_NOT_ZERO_SHOT, Task
 from pipelines.recipes.recipe import Recipe
 from pipelines.vocabularies.vocabulary import Vocabulary
 
@@ -36,10 +36,13 @@ _PIXELS: Final = {
 }
 
 
-def protocol_in_words(recipe: Recipe, vocabulary: Vocabulary, images: int, increment: float) -> list[str]:
+def protocol_in_words(
+    recipe: Recipe, vocabulary: Vocabulary, images: int, increment: float, *, zero_shot: bool = True
+) -> list[str]:
     """What the headline's figures mean, one sentence each."""
     seen, unseen = len(vocabulary.seen), len(vocabulary.unseen)
     return [
+        *([] if zero_shot else [f"These results are {NOT_ZERO_SHOT}: {WHY_NOT_ZERO_SHOT}."]),
         f"{_MEASURED[recipe.task]}, in percent, on {images:,} validation images.",
         f"{seen} categories of {vocabulary.name} are seen and {unseen} unseen; {_PIXELS[recipe.data.protocol]}.",
         f"At test time all {seen + unseen} names compete. The harmonic mean h = 2su / (s + u) is high only if both "

@@ -20,6 +20,8 @@ def settings_as_now(settings: dict[str, Any]) -> dict[str, Any]:
         moved.pop("con", None)
     elif con and "alignment" not in con:
         moved["con"] = ConSettings.model_validate(moved["con"]).that_matter()
+    if "con" in moved and "weights" not in moved["con"]["segmentor"]:  # a segmentor could start from its backbone alone
+        moved["con"] = moved["con"] | {"segmentor": moved["con"]["segmentor"] | {"weights": ""}}
     if cat and isinstance(cat["generator"], str):
         moved["cat"] = CatSettings.model_validate(moved["cat"]).that_matter()
     if head and "kind" not in head:

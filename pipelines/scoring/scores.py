@@ -42,6 +42,8 @@ class Scores(BaseModel):
         images: number of images scored, the missing ones among them.
         missing: names of images that had no prediction and were counted as empty.
         remarks: what was read in a way that may surprise, a sentence each.
+        zero_shot: False where the start of the model that predicted knew, or may have known, unseen categories; None:
+            nothing is said.
         groups: group → figure → percent (None where the group is empty); "n" counts the categories behind it.
         categories: every category that may be predicted, in the vocabulary's order.
     """
@@ -54,6 +56,7 @@ class Scores(BaseModel):
     images: int = Field(ge=0)
     missing: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    zero_shot: bool | None = None
     groups: dict[str, Figures]
     categories: tuple[CategoryScore, ...]
 

@@ -10,13 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.base.errors import ConcatError
+from pipelines.segmentors.foreign.backbones import Found, find_backbone
 from pipelines.segmentors.origin import check_timm_tag, read_weights
 from pipelines.segmentors.weights_file import IMAGENET, weights_path
 
 STRIDES = (4, 8, 16, 32)
-
-# What a classifier has beyond its feature extractor; the only keys of a weights file that may go unused.
-_CLASSIFIER_KEYS = ("fc.", "head.", "classifier.", "norm.")
 
 
 @dataclass(frozen=True)
@@ -49,8 +47,14 @@ class Backbone(nn.Module):
         super().__init__()
         self.net = net
         self.channels = channels
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+        self.register_buffer("mean", torch.empty(3, 1, 1))
+        self.register_buffer("std", torch.empty(3, 1, 1))
+        self.normalise_by(mean, std)
+
+    def normalise_by(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Sets mean and standard deviation of the three channels, in [0, 1]."""
+        self.mean.copy_(torch.tensor(mean).view(3, 1, 1))
+        self.std.copy_(torch.tensor(std).view(3, 1, 1))
 
     def forward(self, images: Tensor) -> BackboneFeatures:
         """Extracts feature maps.
@@ -79,7 +83,8 @@ def build_backbone(name: str, weights: str, *, load_weights: bool = True) -> Bac
     Args:
         name: timm name, such as `resnet50`, `resnet101c`, `test_resnet`, optionally with a tag (`resnet50.tv_in1k`).
         weights: `imagenet` (timm's ImageNet-1k classifier; the only choice that may use the network), `micrococo`
-            (shipped), `none` (random), or the path of a state dict (.safetensors, .pth).
+            (shipped), `none` (random), or the path of a state dict of timm, torchvision, Detectron2, MMDetection or
+            transformers, alone or within a larger network (.safetensors, .pth, .pkl, transformers' folder).
         load_weights: False leaves all at random, for a caller that loads a checkpoint afterwards.
 
     Raises:
@@ -94,8 +99,11 @@ def build_backbone(name: str, weights: str, *, load_weights: bool = True) -> Bac
     mean, std = _timm_statistics(net)
     path = weights_path(weights)
     if load_weights and path is not None:
-        state, metadata = read_weights(name, path)
-        _load_features(net, state, path)
+        held, metadata = read_weights(name, path)
+        found = find_backbone(held)
+        _load_features(net, found, path)
+        if found.statistics is not None:
+            mean, std = found.statistics.mean, found.statistics.std
         mean, std = metadata.image_mean or mean, metadata.image_std or std
     return Backbone(net, _feature_info(net).channels(), mean, std)
 
@@ -139,18 +147,20 @@ def _timm_statistics(net: nn.Module) -> tuple[tuple[float, ...], tuple[float, ..
     return tuple(config["mean"]), tuple(config["std"])
 
 
-def _load_features(net: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def _load_features(net: nn.Module, found: Found, path: Path) -> None:
     """Loads a classifier's state dict into a feature extractor, strictly but for the classifier itself."""
-    mend = "The file must hold the state dict of the timm model that con.segmentor.backbone names."
+    mend = "The file must hold the weights of the timm model that con.segmentor.backbone names."
     # timm renames stages.0 to stages_0 where it cuts a model for its features.
-    given = {key.replace(".", "_"): value for key, value in state.items() if not key.startswith(_CLASSIFIER_KEYS)}
+    given = {key.replace(".", "_"): (key, value) for key, value in found.tensors.items()}
     wanted = {key.replace(".", "_"): key for key in net.state_dict()}
-    missing, surplus = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
+    needed = {key for key in wanted if not key.endswith("num_batches_tracked")}  # which not every format keeps
+    missing, surplus = sorted(needed - given.keys()), sorted(given.keys() - wanted.keys())
     if missing or surplus:
-        what = f"lacks {wanted[missing[0]]!r}" if missing else f"holds {surplus[0]!r}, which the backbone has not"
+        alien = "" if missing else found.origin.get(given[surplus[0]][0], surplus[0])
+        what = f"lacks {wanted[missing[0]]!r}" if missing else f"holds {alien!r}, which the backbone has not"
         raise ConcatError(f"The weights do not fit the backbone: the file {what}.", file=path, mend=mend)
     try:
-        net.load_state_dict({wanted[key]: value for key, value in given.items()})
+        net.load_state_dict({wanted[key]: value for key, (_, value) in given.items()}, strict=False)
     except RuntimeError as error:
         raise ConcatError(
             f"The weights do not fit the backbone: {str(error).splitlines()[-1].strip()}", file=path, mend=mend

@@ -12,6 +12,8 @@ from pipelines.segmentors.settings import SegmentorSettings
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipelines.segmentors.foreign.segmentors import Start
+
 SEGMENTORS = PartTable(
     "segmentor",
     group="concat.segmentors",
@@ -26,24 +28,40 @@ def build_segmentor(settings: SegmentorSettings, *, load_weights: bool = True) -
     """Builds the extractor: uint8 images B×3×H×W → `SegmentorOutput`.
 
     Args:
-        settings: architecture and the backbone's weights.
-        load_weights: False leaves the backbone at random, for a caller that loads a checkpoint afterwards; nothing of
+        settings: architecture and weights: of the whole segmentor, or of its backbone.
+        load_weights: False leaves all at random, for a caller that loads a checkpoint afterwards; nothing of
             the weights' file or origin is then needed.
 
     Raises:
-        ConcatError: the widths do not fit one another, or see `build_backbone`.
+        ConcatError: the widths do not fit one another or the weights; or see `build_backbone`.
         ProtocolError: the backbone is a CLIP image tower.
     """
+    return build_and_start(settings, load_weights=load_weights)[0]
+
+
+def build_and_start(settings: SegmentorSettings, *, load_weights: bool = True) -> "tuple[nn.Module, Start | None]":
+    """The same, and what became of the names in a whole segmentor's weights; None: it has its backbone's alone."""
     from pipelines.segmentors.backbone import build_backbone
     from pipelines.segmentors.dilation import dilate_last_stage
     from pipelines.segmentors.frozen_batch_norm import freeze_batch_norms
 
-    backbone = build_backbone(settings.backbone, settings.backbone_weights, load_weights=load_weights)
+    whole = bool(settings.weights) and load_weights
+    backbone = build_backbone(settings.backbone, settings.backbone_weights, load_weights=load_weights and not whole)
     if settings.last_stage_dilation:
         dilate_last_stage(backbone.net, settings.last_stage_dilation)
-    if settings.batch_norm == "frozen":
+    frozen = settings.batch_norm == "frozen"
+    if frozen and not whole:
         freeze_batch_norms(backbone)
-    return cast("nn.Module", SEGMENTORS.build(settings, backbone=backbone))
+    segmentor = cast("nn.Module", SEGMENTORS.build(settings, backbone=backbone))
+    if not whole:
+        return segmentor, None
+    from pipelines.segmentors.foreign.segmentors import load_segmentor
+    from pipelines.segmentors.segmentor_origin import read_segmentor_file
+
+    start = load_segmentor(segmentor, settings.kind, read_segmentor_file(settings.weights))
+    if frozen:  # only now: the file has the norms as they were before
+        freeze_batch_norms(backbone)
+    return segmentor, start
 
 
 def checkpoint_layers(segmentor: "nn.Module") -> None:

@@ -6,26 +6,24 @@ classification, the papers' start, is allowed and recorded.
 """
 
 import json
-import pickle
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from safetensors import SafetensorError, safe_open
 
 from pipelines.base.errors import ConcatError, CorruptFileError, ProtocolError
 from pipelines.base.files import sha256
+from pipelines.segmentors.foreign.backbones import beside, prefix_of, remark_on
+from pipelines.segmentors.foreign.read import Held, read_held
+from pipelines.segmentors.imagenet_labels import are_imagenet_1k
+from pipelines.segmentors.training_labels import IMAGENET_ORIGIN, check_training_labels
 from pipelines.segmentors.weights_file import IMAGENET, RANDOM, weights_path
-from pipelines.vocabularies.vocabulary import clean_name
 
-IMAGENET_ORIGIN = "ImageNet-1k classification"
+__all__ = ["IMAGENET_ORIGIN", "BackboneOrigin", "check_training_labels", "read_origin", "read_weights"]
+
 UNRECORDED = "unrecorded"
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # Names and tags of image-text pretraining, as timm and others spell them.
 _CLIP = re.compile(r"clip|siglip|openai|laion|webli|datacomp|dfn\d|merged2b|cc12m|yfcc15m|pali|_mci", re.IGNORECASE)
@@ -33,7 +31,7 @@ _CLIP = re.compile(r"clip|siglip|openai|laion|webli|datacomp|dfn\d|merged2b|cc12
 _BEYOND_IMAGENET_1K = re.compile(r"(^|_)ft_|in12k|in2[12]k|jft|_ig|yfcc|lvd|bamboo|seer|swag")
 _CLIP_KEYS = (
     "visual.", "vision_model.", "text_model.", "text.", "transformer.resblocks.", "token_embedding.", "text_projection",
-    "visual_projection", "logit_scale", "attnpool.", "attn_pool.",
+    "visual_projection", "logit_scale", "attnpool.", "attn_pool.", "clip_model.",
 )  # fmt: skip
 
 
@@ -46,6 +44,8 @@ class BackboneOrigin(BaseModel):
         origin: what the weights were trained on, in words; `unrecorded` where the file does not say.
         training_labels: names of the categories they were trained to tell apart; None where not listed.
         sha256: of the weights file, if it is one.
+        beside: a name in the file that shows it to be of more than a classifier, such as a segmentor.
+        remark: what a user should know of such weights.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +55,18 @@ class BackboneOrigin(BaseModel):
     origin: str
     training_labels: tuple[str, ...] | None = None
     sha256: str | None = None
+    beside: str | None = None
+    remark: str = ""
+
+    @property
+    def subject(self) -> str:
+        """In words."""
+        return "The backbone"
+
+    @property
+    def silent(self) -> bool:
+        """Whether its labels must be known and are not: it was part of a network that was taught masks or boxes."""
+        return self.training_labels is None and self.beside is not None
 
     @property
     def path(self) -> Path | None:
@@ -92,14 +104,16 @@ def read_origin(name: str, weights: str) -> BackboneOrigin:
     path = weights_path(weights)
     if path is None:
         return _origin_without_file(name, weights)
-    keys, record = _safetensors_record(path) if path.suffix == ".safetensors" else _read_pickle(_there(path))
-    metadata = _checked(name, path, keys, record)
+    held = read_held(_there(path), names_only=True)
+    metadata = _checked(name, held)
     return BackboneOrigin(
         name=name,
         weights=weights,
         origin=metadata.origin,
         training_labels=metadata.training_labels,
-        sha256=sha256(path),
+        sha256=sha256(path) if path.is_file() else None,
+        beside=beside(held.shapes),
+        remark=remark_on(held),
     )
 
 
@@ -109,32 +123,6 @@ def _origin_without_file(name: str, weights: str) -> BackboneOrigin:
     config = _timm_config(name)
     source = config.hf_hub_id or config.url
     return BackboneOrigin(name=name, weights=weights, origin=f"{IMAGENET_ORIGIN} (timm, {source})")
-
-
-def check_training_labels(
-    origin: BackboneOrigin, *, seen_names: Iterable[str] | None = None, unseen_names: Iterable[str] | None = None
-) -> None:
-    """Refuses a backbone whose recorded training labels go beyond the seen categories.
-
-    A stage that may know unseen names passes them; one that may not passes the seen names alone, and then every label
-    must be among these. A record of exactly "ImageNet-1k classification", and weights without recorded labels, pass.
-    Names are compared as spoken, without case.
-
-    Raises:
-        ProtocolError: a label is an unseen category, or no seen one.
-    """
-    if origin.training_labels is None or origin.origin == IMAGENET_ORIGIN:
-        return
-    unseen = {_spoken(name) for name in unseen_names or ()}
-    seen = None if seen_names is None else {_spoken(name) for name in seen_names}
-    for label in origin.training_labels:
-        if _spoken(label) in unseen or (seen is not None and _spoken(label) not in seen):
-            what = "an unseen category" if _spoken(label) in unseen else "no seen category"
-            raise ProtocolError(
-                f"The backbone was trained on the label {label!r}, which is {what} of this vocabulary.",
-                file=origin.path,
-                mend="Use weights trained on seen categories or ImageNet-1k, or con.segmentor.backbone_weights=none.",
-            )
 
 
 def check_timm_tag(name: str, weights: str) -> None:
@@ -168,19 +156,19 @@ def _timm_config(name: str) -> Any:
         return None
 
 
-def read_weights(name: str, path: Path) -> tuple[dict[str, "Tensor"], WeightsMetadata]:
-    """The state dict and the record of a weights file for the backbone `name`.
+def read_weights(name: str, path: Path) -> tuple[Held, WeightsMetadata]:
+    """What a weights file for the backbone `name` holds, and its record.
 
     Raises:
         ConcatError: the file is missing, damaged or of another architecture.
         ProtocolError: it holds a CLIP image tower.
     """
-    state, record = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(_there(path))
-    return state, _checked(name, path, state, record)
+    held = read_held(_there(path))
+    return held, _checked(name, held)
 
 
 def _there(path: Path) -> Path:
-    if not path.is_file():
+    if not path.exists():
         raise ConcatError(
             "Backbone weights not found.",
             file=path,
@@ -189,59 +177,45 @@ def _there(path: Path) -> Path:
     return path
 
 
-def _checked(name: str, path: Path, keys: Iterable[str], record: dict[str, str]) -> WeightsMetadata:
-    metadata = _parse(record, path)
-    clip_key = next((key for key in keys if key.removeprefix("module.").startswith(_CLIP_KEYS)), None)
+def read_record(held: Held) -> WeightsMetadata:
+    """The record of a file, whatever its format keeps it in.
+
+    Raises:
+        CorruptFileError: it is damaged.
+        ProtocolError: it, or a name in the file, is that of a CLIP image tower.
+    """
+    metadata = _parse(held.record, held.path)
+    if metadata.training_labels is None and held.labels is not None:
+        origin = IMAGENET_ORIGIN if are_imagenet_1k(held.labels) else metadata.origin
+        metadata = metadata.model_copy(update={"training_labels": held.labels, "origin": origin})
+    clip_key = _clip_key(held.shapes)
     if clip_key or _CLIP.search(metadata.origin) or _CLIP.search(metadata.architecture or ""):
         sign = f"it holds {clip_key!r}" if clip_key else f"its record says {metadata.origin!r}"
-        raise ProtocolError(f"The weights come from a CLIP image tower: {sign}.", file=path)
+        raise ProtocolError(f"The weights come from a CLIP image tower: {sign}.", file=held.path)
+    return metadata
+
+
+def _clip_key(names: Iterable[str]) -> str | None:
+    names = list(names)
+    prefix = prefix_of(names)
+    return next(
+        (n for n in names if n.removeprefix("module.").removeprefix(prefix).startswith(_CLIP_KEYS)),
+        None,
+    )
+
+
+def _checked(name: str, held: Held) -> WeightsMetadata:
+    metadata = read_record(held)
     if metadata.architecture and metadata.architecture.partition(".")[0] != name.partition(".")[0]:
         raise ConcatError(
             f"The weights are of {metadata.architecture!r}, not of {name!r}.",
-            file=path,
+            file=held.path,
             mend=f"Set con.segmentor.backbone={metadata.architecture}.",
         )
     return metadata
 
 
-@contextmanager
-def _opened(path: Path, framework: str) -> Iterator[Any]:
-    try:
-        with safe_open(_there(path), framework=framework) as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise CorruptFileError(f"Not a safetensors file: {error}.", file=path) from None
-
-
-def _safetensors_record(path: Path) -> tuple[list[str], dict[str, str]]:
-    """The names of the tensors and the record, without a tensor."""
-    with _opened(path, "np") as file:
-        return list(file.keys()), file.metadata() or {}
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
-    with _opened(path, "pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
-
-
-def _read_pickle(path: Path) -> tuple[dict[str, "Tensor"], dict[str, str]]:
-    import torch
-
-    try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError):
-        raise CorruptFileError(
-            "Not a state dict that can be read safely.", file=path, mend="Save it as safetensors."
-        ) from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(value, dict) and isinstance(value.get(wrapper), dict):
-            value = value[wrapper]
-    if not isinstance(value, dict) or not all(isinstance(item, torch.Tensor) for item in value.values()):
-        raise CorruptFileError("Not a state dict.", file=path)
-    return value, {}
-
-
-def _parse(record: dict[str, str], path: Path) -> WeightsMetadata:
+def _parse(record: Mapping[str, str], path: Path) -> WeightsMetadata:
     fields: dict[str, Any] = {key: record[key] for key in WeightsMetadata.model_fields if key in record}
     try:
         for key in fields.keys() & {"training_labels", "image_mean", "image_std"}:
@@ -251,7 +225,3 @@ def _parse(record: dict[str, str], path: Path) -> WeightsMetadata:
         raise CorruptFileError(
             f"The record inside the weights is damaged: {str(error).splitlines()[0]}", file=path
         ) from None
-
-
-def _spoken(name: str) -> str:
-    return clean_name(name).casefold()

@@ -13,6 +13,12 @@ class SegmentorSettings(PartSettings):
     backbone_weights: str = name_or_path(
         "imagenet", "imagenet (timm's ImageNet-1k classifier), micrococo (seen-only, shipped), none, or a path."
     )
+    weights: str = name_or_path(
+        "",
+        "Weights of a whole segmentor to start from, backbone included: a file or folder of Detectron2, MMDetection 3, "
+        "PADing or transformers, or a name of the Hugging Face hub; empty: none.",
+        folders=True,
+    )
     batch_norm: Literal["frozen", "trained"] = setting(
         "frozen", "The backbone's batch norms: frozen, as in the originals, or trained with each batch's statistics."
     )

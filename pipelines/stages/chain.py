@@ -10,14 +10,15 @@ from pipelines.base.parts import outside_code
 from pipelines.clip.model_files import model_files
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.run import Run, Stage
-from pipelines.segmentors.weights_file import weights_path
+from pipelines.segmentors.weights_file import starting_files
 from pipelines.stages.locations import SCENES, SCENES_VERSION, locations_of
+from pipelines.stages.start import START
 from pipelines.vocabularies.shipped import vocabulary_path
 
 
-def _backbone(recipe: Recipe) -> dict[str, Path]:
-    path = weights_path(recipe.con.segmentor.backbone_weights)
-    return {"backbone": path} if path else {}
+def _starting_weights(recipe: Recipe) -> dict[str, Path]:
+    segmentor = recipe.con.segmentor
+    return starting_files(segmentor.backbone_weights, segmentor.weights)
 
 
 def _split_sources(run: Run) -> dict[str, Path]:
@@ -28,7 +29,7 @@ def _split_sources(run: Run) -> dict[str, Path]:
     sources["vocabulary"] = vocabulary_path(recipe.data.vocabulary)
     if recipe.clip.text_embeddings:
         sources |= {"text embeddings": Path(recipe.clip.text_embeddings), "text names": Path(recipe.clip.text_names)}
-    return sources | _backbone(recipe)  # its labels are checked here, and only here
+    return sources | _starting_weights(recipe)  # its labels are checked here, and only here
 
 
 def _head_settings(recipe: Recipe) -> dict[str, Any]:
@@ -78,6 +79,8 @@ SPLIT = Stage(
         "ignored": recipe.data.ignored,
         "backbone": recipe.con.segmentor.backbone,
         "backbone_weights": recipe.con.segmentor.backbone_weights,
+        "weights": recipe.con.segmentor.weights or None,  # None: as manifests from before have it
+        "allow_seen_unseen": recipe.data.allow_seen_unseen or None,
     },
     knows_unseen_names=True,
 )
@@ -100,9 +103,9 @@ TRAIN_CON = Stage(
     folder="con",
     version=2,
     work="pipelines.stages.train_con:execute",
-    reads={"split-coco": ("train.json", "seen.json"), "precompute": ("images", "text_seen")},
+    reads={"split-coco": ("train.json", "seen.json", START), "precompute": ("images", "text_seen")},
     sources=lambda run: (
-        locations_of(run).train.pixels("train ") | _backbone(run.recipe) | outside_code(run.recipe.con, "con")
+        locations_of(run).train.pixels("train ") | _starting_weights(run.recipe) | outside_code(run.recipe.con, "con")
     ),
     settings=lambda recipe: {"con": recipe.con.that_matter(), "precision": recipe.runtime.precision},
 )
@@ -175,7 +178,7 @@ EVAL = Stage(
     version=3,
     work="pipelines.stages.evaluate:execute",
     reads={
-        "split-coco": ("val.json", "seen.json", "unseen.json", "text_unseen.npy"),
+        "split-coco": ("val.json", "seen.json", "unseen.json", "text_unseen.npy", START),
         "precompute": ("text_seen",),
         "train-con": ("model.safetensors",),
         "finetune": ("iterates", "taught.json"),

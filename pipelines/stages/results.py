@@ -15,6 +15,7 @@ from pipelines.scoring.scores import CANDIDATES, Scores
 from pipelines.stages.judges.judge import Judge, Record
 from pipelines.stages.panels import write_panels
 from pipelines.stages.score_board import write_board
+from pipelines.stages.start import is_zero_shot
 from pipelines.stages.variants import NOVEL_ONLY, Variant, inductive
 from pipelines.vocabularies.vocabulary import Vocabulary
 
@@ -32,6 +33,7 @@ def write_results(
     records = [record for path in sorted((context.out / "scores").glob("[0-9]*.json")) for record in read_json(path)]
     scores = judge.scores(records, {name: variant.candidates for name, variant in variants.items()})
     metrics = _metrics(context.recipe, task, scores, written)
+    metrics |= {} if is_zero_shot(context) else {"zero_shot": False}
     metrics |= {"vocabulary": vocabulary.name, "images": len(records), "candidates": CANDIDATES["generalised"]}
     write_json(context.out / "metrics.json", metrics)
     _write_categories(context.out / "categories.csv", vocabulary, {s: scores[v] for s, v in written.items()})

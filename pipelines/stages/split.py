@@ -10,14 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.base.errors import ProtocolError
 from pipelines.base.files import atomic_path, write_json
+from pipelines.base.terms import NOT_ZERO_SHOT
 from pipelines.data.splits.split_result import CategoryTotals, SplitResult
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.run import StageContext
-from pipelines.segmentors.origin import check_training_labels, read_origin
+from pipelines.segmentors.origin import BackboneOrigin
+from pipelines.segmentors.segmentor_origin import SegmentorOrigin, origin_of
+from pipelines.segmentors.training_labels import check_training_labels
 from pipelines.stages.check import Thoroughness, check_listing
 from pipelines.stages.lists import write_training_list, write_validation_list
 from pipelines.stages.locations import locations_of
+from pipelines.stages.start import write_not_zero_shot
 from pipelines.vocabularies.vocabulary import Vocabulary, choose_vocabulary, write_part
 
 
@@ -25,9 +30,8 @@ def execute(context: StageContext) -> None:
     """Splits the data set of the recipe."""
     recipe, where, out = context.recipe, locations_of(context.run), context.out
     vocabulary = _vocabulary(recipe)
-    segmentor = recipe.con.segmentor
-    origin = read_origin(segmentor.backbone, segmentor.backbone_weights)
-    check_training_labels(origin, unseen_names=vocabulary.unseen.names)
+    origin = origin_of(recipe.con.segmentor)
+    zero_shot = _is_zero_shot(context, origin, vocabulary)
     write_part(out / "seen.json", vocabulary.seen)
     write_part(out / "unseen.json", vocabulary.unseen)
     for half, name in ((vocabulary.seen, "text_seen.npy"), (vocabulary.unseen, "text_unseen.npy")):
@@ -52,10 +56,30 @@ def execute(context: StageContext) -> None:
         "remarks": list(result.remarks),
         "seen": len(vocabulary.seen),
         "unseen": len(vocabulary.unseen),
-        "backbone": origin.model_dump(mode="json"),
+        "backbone" if isinstance(origin, BackboneOrigin) else "segmentor": origin.model_dump(mode="json"),
+        "zero_shot": zero_shot,
         "validates_on_training_images": where.validates_on_training_images,
     }
     context.reporter.say(f"{_told(result, recipe)}; pictures and tables to check are in {context.run.folder / 'split'}")
+
+
+def _is_zero_shot(context: StageContext, origin: BackboneOrigin | SegmentorOrigin, vocabulary: Vocabulary) -> bool:
+    """Whether the start knows seen categories alone; if not, and the recipe allows it, later stages are told so.
+
+    Raises:
+        ProtocolError: the start knows, or may know, unseen categories, and the recipe does not allow it.
+    """
+    if origin.remark:
+        context.reporter.say(origin.remark)
+    try:
+        check_training_labels(origin, unseen_names=vocabulary.unseen.names)
+    except ProtocolError as error:
+        if not context.recipe.data.allow_seen_unseen:
+            raise
+        write_not_zero_shot(context.out)
+        context.reporter.say(f"{NOT_ZERO_SHOT}: {error.message}")
+        return False
+    return True
 
 
 def _vocabulary(recipe: Recipe) -> Vocabulary:

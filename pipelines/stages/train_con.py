@@ -1,6 +1,7 @@
 """train-con: the extractor and its projector, aligned with CLIP (CONCAT eqs. 1 to 9)."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -21,10 +22,11 @@ from pipelines.recipes.con import ConSettings
 from pipelines.runs.run import StageContext
 from pipelines.segmentors.build import checkpoint_layers
 from pipelines.segmentors.graphed import Recording, recorded
-from pipelines.segmentors.origin import read_origin
 from pipelines.segmentors.parameters import parameter_groups
+from pipelines.segmentors.segmentor_origin import origin_of
 from pipelines.stages.con_objective import NAME, ConObjective, parts_of_step
 from pipelines.stages.images import training_images
+from pipelines.stages.start import is_zero_shot
 from pipelines.stages.training_panels import TrainingPanels
 from pipelines.stages.training_stage import begin, prepared, run_training
 from pipelines.training.loop import Losses, Training
@@ -41,6 +43,8 @@ def execute(context: StageContext) -> None:
     data = training_images(context.run, context.input("train.json"), begun.seen)
     text_dim = begun.text.shape[1]
     extractor = Extractor(settings, text_dim, load_backbone=True)
+    if extractor.start:
+        context.reporter.say(extractor.start.told())
     if settings.checkpointing:
         checkpoint_layers(extractor.segmentor)
     alignments = build_alignments(settings.alignment, text_dim=text_dim)
@@ -85,14 +89,21 @@ def execute(context: StageContext) -> None:
     )
     if context.processes.first:
         save_weights(context.out / "model.safetensors", extractor)
-    origin = read_origin(settings.segmentor.backbone, settings.segmentor.backbone_weights)
     context.notes |= {
         "images": len(data),
         "parameters": sum(p.numel() for p in extractor.parameters() if p.requires_grad),
-        "backbone": origin.model_dump(mode="json"),
+        **_start(context, extractor),
         "images_per_forward": size.size,
         "devices": fabric.world_size,
     }
+
+
+def _start(context: StageContext, extractor: Extractor) -> dict[str, Any]:
+    """What the segmentor started from; labels are left out where unseen names may be among them."""
+    settings, zero_shot = context.recipe.con.segmentor, is_zero_shot(context)
+    origin = origin_of(settings).model_dump(mode="json", exclude=None if zero_shot else {"training_labels"})
+    names = extractor.start.noted() if extractor.start else {}
+    return {"segmentor" if settings.weights else "backbone": origin | names, "zero_shot": zero_shot}
 
 
 def _part_size(settings: ConSettings, processes: Processes, reporter: Reporter) -> PartSize:

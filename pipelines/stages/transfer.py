@@ -22,6 +22,7 @@ from pipelines.stages.chain import eval_settings
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.images import labelled_images
 from pipelines.stages.lists import write_validation_list
+from pipelines.stages.start import START
 from pipelines.stages.text import text_store
 from pipelines.training.devices import make_fabric
 from pipelines.vocabularies.shipped import vocabulary_path
@@ -70,7 +71,7 @@ def transfer_stage(target: Target) -> Stage:
         shared=True,
         knows_unseen_names=True,
         reads={
-            "split-coco": ("seen.json",),
+            "split-coco": ("seen.json", START),
             "train-con": ("model.safetensors",),
             "finetune": ("iterates",),
         },

@@ -39,6 +39,11 @@ class DataSettings(Settings):
     protocol: Protocol = setting(
         "zps", "zps drops training images with unseen pixels; zss keeps them and ignores those pixels."
     )
+    allow_seen_unseen: bool = setting(
+        False,
+        "Start from weights that were taught unseen categories, or do not say what they were taught; "
+        "results are then not zero-shot, and say so.",
+    )
     micrococo: MicrococoSettings = section(MicrococoSettings)
 
     @property

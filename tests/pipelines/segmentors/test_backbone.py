@@ -62,7 +62,7 @@ def test_pth_files_load_too_and_load_weights_false_reads_no_file(weights, tmp_pa
     ("spoil", "message"),
     [
         (lambda state: state.pop("layer1.0.conv1.weight"), "lacks 'layer1.0.conv1.weight'"),
-        (lambda state: state.update({"layer9.conv.weight": torch.zeros(1)}), "holds 'layer9_conv_weight'"),
+        (lambda state: state.update({"layer9.conv.weight": torch.zeros(1)}), "holds 'layer9.conv.weight'"),
         (lambda state: state.update({"layer1.0.conv1.weight": torch.zeros(2, 2)}), "size mismatch"),
     ],
 )
