@@ -12,7 +12,7 @@ from pipelines.data.formats.panoptic_images import open_panoptic_images
 from pipelines.data.formats.sample import Sample
 from pipelines.data.loading.settings import InputSettings
 from pipelines.data.loading.step_batches import StepBatches
-from pipelines.data.loading.transforms import train_transform
+from pipelines.data.loading.transforms import TrainTransform
 
 INPUT = InputSettings(crop=32, min_scale=0.5, max_scale=2.0, flip=0.5)
 
@@ -30,7 +30,7 @@ def many(tmp_path: Path) -> LabelledImages:
 
 def _steps(data: LabelledImages, *, first_step: int = 0, iterations: int = 6, seed: int = 3) -> StepBatches:
     return StepBatches(data, batch_size=3, first_step=first_step, iterations=iterations, seed=seed,
-                       transform=train_transform(INPUT))  # fmt: skip
+                       transform=TrainTransform(INPUT))  # fmt: skip
 
 
 def _flat(batches: list[list[Sample]]) -> list[tuple[int, bytes, bytes, bytes]]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipelines.data.formats.sample import Sample
 from pipelines.data.loading.settings import InputSettings
-from pipelines.data.loading.transforms import PADDING, test_transform, train_transform
+from pipelines.data.loading.transforms import PADDING, TrainTransform, test_transform
 
 
 def _sample(height: int, width: int, segments: int = 3, *, draw: int = 0) -> Sample:
@@ -40,23 +40,23 @@ JITTER = InputSettings(crop=32, min_scale=0.1, max_scale=2.0, flip=0.5)
 
 def test_an_image_of_the_crops_size_stays_as_it_is() -> None:
     sample = _sample(32, 32)
-    assert _same(train_transform(STILL)(sample, 1), sample)
+    assert _same(TrainTransform(STILL)(sample, 1), sample)
 
 
 def test_a_flip_mirrors_image_masks_and_ignore() -> None:
     sample = _sample(32, 32)
-    mirrored = train_transform(MIRRORING)(sample, 1)
+    mirrored = TrainTransform(MIRRORING)(sample, 1)
     assert _same(mirrored, sample.flipped())
     assert torch.equal(mirrored.image[:, :, 0], sample.image[:, :, -1])
     assert _same(mirrored.flipped(), sample)
     assert mirrored.mirrored
-    assert not train_transform(MIRRORING)(mirrored, 1).mirrored
-    assert not train_transform(TURNING)(sample, 1).mirrored
+    assert not TrainTransform(MIRRORING)(mirrored, 1).mirrored
+    assert not TrainTransform(TURNING)(sample, 1).mirrored
 
 
 def test_quarter_turns_occur_all_four_and_turn_everything_alike() -> None:
     sample = _sample(32, 32)
-    turned = [train_transform(TURNING)(sample, seed) for seed in range(40)]
+    turned = [TrainTransform(TURNING)(sample, seed) for seed in range(40)]
     kinds = [next(k for k in range(4) if torch.equal(t.image, sample.image.rot90(k, (1, 2)))) for t in turned]
     assert set(kinds) == {0, 1, 2, 3}
     for k, t in zip(kinds, turned, strict=True):
@@ -66,7 +66,7 @@ def test_quarter_turns_occur_all_four_and_turn_everything_alike() -> None:
 
 def test_padding_is_ignored_and_has_the_mean_colour() -> None:
     sample = _sample(16, 32)
-    padded = train_transform(STILL)(sample, 1)
+    padded = TrainTransform(STILL)(sample, 1)
     assert torch.equal(padded.image[:, :16], sample.image)
     assert (padded.image[:, 16:] == torch.tensor(PADDING)[:, None, None]).all()
     assert padded.ignore[16:].all()
@@ -80,7 +80,7 @@ def test_half_scale_takes_the_nearest_pixel_and_keeps_names_of_segments() -> Non
     owner[:16], owner[16:, :2] = 1, 2
     sample = Sample(5, sample.image, torch.stack([owner == 1, owner == 2]), torch.tensor([4, 7]),
                     torch.tensor([11, 12]), owner == 0)  # fmt: skip
-    half = train_transform(STILL.model_copy(update={"min_scale": 0.5, "max_scale": 0.5}))(sample, 3)
+    half = TrainTransform(STILL.model_copy(update={"min_scale": 0.5, "max_scale": 0.5}))(sample, 3)
     assert half.masks[0, :8, :16].all()
     assert half.masks.sum((1, 2)).tolist() == [8 * 16, 8 * 1]
     assert (half.labels.tolist(), half.segment_ids.tolist()) == ([4, 7], [11, 12])
@@ -92,7 +92,7 @@ def test_a_segment_that_the_crop_removed_vanishes_everywhere() -> None:
     owner[0, 0] = 2
     sample = Sample(5, sample.image, torch.stack([owner == 1, owner == 2]), torch.tensor([4, 7]),
                     torch.tensor([11, 12]), torch.zeros(32, 32, dtype=torch.bool))  # fmt: skip
-    zoom = train_transform(STILL.model_copy(update={"min_scale": 2.0, "max_scale": 2.0}))
+    zoom = TrainTransform(STILL.model_copy(update={"min_scale": 2.0, "max_scale": 2.0}))
     found = {tuple(zoom(sample, seed).segment_ids.tolist()) for seed in range(60)}
     assert (11,) in found
     cropped = next(s for s in (zoom(sample, seed) for seed in range(60)) if len(s.masks) == 1)
@@ -101,7 +101,7 @@ def test_a_segment_that_the_crop_removed_vanishes_everywhere() -> None:
 
 def test_an_image_without_segments_passes() -> None:
     sample = _sample(20, 30, segments=0)
-    jittered = train_transform(JITTER)(sample, 4)
+    jittered = TrainTransform(JITTER)(sample, 4)
     assert tuple(jittered.masks.shape) == (0, 32, 32)
     assert jittered.ignore.all()
 
@@ -109,14 +109,14 @@ def test_an_image_without_segments_passes() -> None:
 def test_pixels_of_no_segment_that_count_stay_so() -> None:
     sample = _sample(32, 32, segments=0)
     background = Sample(5, sample.image, sample.masks, sample.labels, sample.segment_ids, ~sample.ignore)
-    assert not train_transform(STILL)(background, 1).ignore.any()
+    assert not TrainTransform(STILL)(background, 1).ignore.any()
 
 
 @settings(max_examples=60, deadline=None)
 @given(height=st.integers(1, 70), width=st.integers(1, 70), segments=st.integers(0, 4), seed=st.integers(0, 2**63 - 1))
 def test_whatever_is_drawn_image_and_masks_agree(height: int, width: int, segments: int, seed: int) -> None:
     sample = _sample(height, width, segments, draw=seed % 1000)
-    transform = train_transform(JITTER)
+    transform = TrainTransform(JITTER)
     result = transform(sample, seed)
     assert (tuple(result.image.shape), result.image.dtype) == ((3, 32, 32), torch.uint8)
     assert (result.masks.dtype, tuple(result.ignore.shape)) == (torch.bool, (32, 32))
@@ -134,7 +134,7 @@ def test_masks_follow_the_image_when_resampled() -> None:
     masks = owner == torch.arange(1, 5)[:, None, None]
     sample = Sample(5, image, masks, torch.arange(4), torch.arange(4), torch.zeros(64, 64, dtype=torch.bool))
     for seed in range(30):
-        result = train_transform(InputSettings(crop=64, min_scale=0.5, max_scale=2.0))(sample, seed)
+        result = TrainTransform(InputSettings(crop=64, min_scale=0.5, max_scale=2.0))(sample, seed)
         seen = (result.image[0].float() / 60).round().long()
         owners = torch.einsum("ohw,o->hw", result.masks.long(), result.segment_ids + 1)
         agree = (seen == owners)[~result.ignore].float().mean()
@@ -143,16 +143,16 @@ def test_masks_follow_the_image_when_resampled() -> None:
 
 def test_another_seed_draws_another_crop() -> None:
     sample = _sample(60, 40)
-    images = {train_transform(JITTER)(sample, seed).image.numpy().tobytes() for seed in range(20)}
+    images = {TrainTransform(JITTER)(sample, seed).image.numpy().tobytes() for seed in range(20)}
     assert len(images) == 20
 
 
 def test_the_global_random_state_is_neither_read_nor_changed() -> None:
     sample = _sample(60, 40)
     torch.manual_seed(1)
-    first, state = train_transform(JITTER)(sample, 3), torch.get_rng_state()
+    first, state = TrainTransform(JITTER)(sample, 3), torch.get_rng_state()
     torch.manual_seed(2)
-    assert _same(train_transform(JITTER)(sample, 3), first)
+    assert _same(TrainTransform(JITTER)(sample, 3), first)
     torch.manual_seed(1)
     assert torch.equal(torch.get_rng_state(), state)
 
