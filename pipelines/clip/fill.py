@@ -3,8 +3,8 @@
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,17 +14,16 @@ import numpy as np
 import torch
 import zarr
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import remove, replace_folder, room_on_disk
+from pipelines.base.parallel import in_processes
 from pipelines.base.progress import Reporter, Task
 from pipelines.clip.encoder import ClipModel
-from pipelines.clip.masked import masked_image
+from pipelines.clip.pictures import Pictures, Samples, Wanted, batched
 from pipelines.clip.settings import ClipSettings
 from pipelines.clip.store import SUFFIXES, open_store
-from pipelines.data.formats.sample import Sample
 
 CHUNK = 64
 """Rows of a chunk, and images encoded between two marks of progress.
@@ -46,8 +45,11 @@ class ListedSegment(Protocol):
         """Whether it is a crowd, which gets no token."""
 
 
-class SegmentedImages(Protocol):
-    """A data set: ids and segments are known from its json, pixels are read one image at a time."""
+class SegmentedImages(Samples, Protocol):
+    """A data set: ids and segments are known from its json, pixels are read one image at a time.
+
+    It can be pickled where other processes are to read.
+    """
 
     @property
     def image_ids(self) -> list[int]:
@@ -55,9 +57,6 @@ class SegmentedImages(Protocol):
 
     def truth_segments(self, index: int) -> Sequence[ListedSegment]:
         """All segments of an image, crowd included."""
-
-    def sample(self, index: int) -> Sample:
-        """An image with the masks of its segments, crowd left out."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,20 @@ class _Rows:
             np.cumsum([0, *(len(ids) for ids in segments)], dtype=np.int64),
         )
 
+    def wanted(self, index: int) -> Wanted:
+        """What pictures are to be made of an image."""
+        return Wanted(index, self.segment_ids[self.offsets[index] : self.offsets[index + 1]].tolist())
+
 
 def fill_store(
-    folder: Path, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, reporter: Reporter, *, content: str
+    folder: Path,
+    images: SegmentedImages,
+    clip: ClipModel,
+    settings: ClipSettings,
+    reporter: Reporter,
+    *,
+    content: str,
+    workers: int = 0,
 ) -> Path:
     """Makes the store of CLS tokens unless it is there; a damaged one is made anew.
 
@@ -91,12 +101,15 @@ def fill_store(
         reporter: shows progress.
         content: identity of the image and label files (a hash of names, sizes and times), since ids alone do not tell
             two data sets apart.
+        workers: processes that read and mask images while this one encodes; 0: none, this one does both. The store is
+            the same.
 
     Returns:
         the store's path.
 
     Raises:
-        ConcatError: another process fills it, CLIP gave a token that is not finite, or the disk is full.
+        ConcatError: another process fills it, CLIP gave a token that is not finite, a worker was killed, or the disk is
+            full; or an image cannot be read.
     """
     rows = _Rows.of(images)
     path = _store_path(folder, rows, clip, settings, content)
@@ -110,7 +123,15 @@ def fill_store(
                 reporter.say(f"{error.message} It is made again: {path}")
         partial = path.with_name(f"{path.stem}.partial")
         store = _resumed(partial, rows, clip.dim, settings) or _created(partial, rows, clip.dim, settings)
-        _fill(store, rows, images, clip, settings, reporter)
+        missing = _missing(store)
+        pictures = in_processes(
+            _pictures(images, clip, settings),
+            (rows.wanted(index) for group in missing for index in group),
+            workers=workers,
+            beside=True,
+        )
+        with closing(pictures):
+            _fill(store, rows, missing, pictures, clip, settings, reporter)
         for left_over in partial.rglob("*.partial"):  # of a write that was killed
             left_over.unlink()
         replace_folder(partial, path)
@@ -204,54 +225,56 @@ def _known(rows: _Rows) -> dict[str, NDArray[np.int64]]:
 # --- filling ---------------------------------------------------------------------------------------------------------
 
 
-def _fill(
-    store: zarr.Group, rows: _Rows, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, reporter: Reporter
-) -> None:
-    """Encodes group after group; `done` is set once the tokens of a group are in their files."""
-    total = len(rows.image_ids)
+def _missing(store: zarr.Group) -> list[range]:
+    """The groups of images whose tokens are not all there."""
     done = np.asarray(store["done"][:])
-    with reporter.task("CLIP tokens", total, done=int(done.sum())) as task:
-        for first in range(0, total, CHUNK):
-            last = min(first + CHUNK, total)
-            if done[first:last].all():
-                continue
-            _write_group(store, rows, first, last, _encoded(range(first, last), rows, images, clip, settings, task))
-            store["done"][first:last] = True
+    groups = (range(first, min(first + CHUNK, len(done))) for first in range(0, len(done), CHUNK))
+    return [group for group in groups if not done[group.start : group.stop].all()]
 
 
-def _encoded(
-    indices: range, rows: _Rows, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, task: Task
-) -> Tensor:
-    """Tokens (R×C, float16) of the pictures of a group, in the order of `_pictures`."""
-    pictures, parts = _pictures(indices, rows, images, clip, settings, task), []
-    while batch := list(islice(pictures, settings.batch_size)):
-        parts.append(clip.encode_images(clip.prepare(batch)).cpu())
-    tokens = torch.cat(parts)
-    if not torch.isfinite(tokens).all():
-        raise ConcatError(
-            f"CLIP gave a token that is not finite, between images {rows.image_ids[indices[0]]} and "
-            f"{rows.image_ids[indices[-1]]}.",
-            mend="Set clip.precision=fp32.",
-        )
-    return tokens.half()
-
-
-def _pictures(
-    indices: range, rows: _Rows, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, task: Task
-) -> Iterator[Image.Image]:
-    """Image by image and view by view: the complete image, then its segments."""
+def _pictures(images: SegmentedImages, clip: ClipModel, settings: ClipSettings) -> Pictures:
     fill = (0, 0, 0) if settings.fill == "black" else clip.mean_colour
-    for index in indices:
-        sample = images.sample(index)
-        listed = rows.segment_ids[rows.offsets[index] : rows.offsets[index + 1]].tolist()
-        if sample.segment_ids.tolist() != listed:
-            raise CorruptFileError(f"Image {sample.image_id} has other segments than its json lists.")
-        for mirrored in (False, True)[: 1 + settings.flipped_view]:
-            view = sample.flipped() if mirrored else sample
-            image = view.image.permute(1, 2, 0).contiguous().numpy()  # H×W×3
-            yield Image.fromarray(image)
-            for mask in view.masks.numpy():
-                yield masked_image(image, mask, masked=settings.masked, fill=fill)
+    return Pictures(images, clip.geometry, settings.masked, fill, settings.flipped_view)
+
+
+def _fill(
+    store: zarr.Group,
+    rows: _Rows,
+    missing: Sequence[range],
+    pictures: Iterator[NDArray[np.uint8]],
+    clip: ClipModel,
+    settings: ClipSettings,
+    reporter: Reporter,
+) -> None:
+    """Encodes group after group; `done` is set once the tokens of a group are in their files.
+
+    `pictures` has the pictures of each image of `missing`.
+    """
+    total = len(rows.image_ids)
+    with reporter.task("CLIP tokens", total, done=total - sum(map(len, missing))) as task:
+        for group in missing:
+            tokens = _encoded(_counted(islice(pictures, len(group)), task), clip, settings.batch_size)
+            if not torch.isfinite(tokens).all():
+                raise ConcatError(
+                    f"CLIP gave a token that is not finite, between images {rows.image_ids[group[0]]} and "
+                    f"{rows.image_ids[group[-1]]}.",
+                    mend="Set clip.precision=fp32.",
+                )
+            _write_group(store, rows, group.start, group.stop, tokens.half())
+            store["done"][group.start : group.stop] = True
+
+
+def _encoded(pictures: Iterable[NDArray[np.uint8]], clip: ClipModel, batch_size: int) -> Tensor:
+    """Tokens (R×C, float32) of the pictures of a group, in their order.
+
+    They are fetched from the device at the end, so that it computes while the next pictures are awaited.
+    """
+    return torch.cat([clip.encode_images(clip.normalised(batch)) for batch in batched(pictures, batch_size)]).cpu()
+
+
+def _counted(pictures: Iterable[NDArray[np.uint8]], task: Task) -> Iterator[NDArray[np.uint8]]:
+    for image in pictures:
+        yield image
         task.advance()
 
 
