@@ -207,7 +207,7 @@ class Slow(Scenes):
 if __name__ == "__main__":
     parallel.usable_cores = lambda: 2
     fill.CHUNK = 4
-    clip, images, workers = tiny_clip(Path()), Slow(200), int(sys.argv[1])
+    clip, images, workers = tiny_clip(Path()), Slow(120), int(sys.argv[1])
     fill.fill_store(Path("b"), images, *clip, SilentReporter(), content="", workers=workers)
 """
 
@@ -246,10 +246,10 @@ def test_an_ended_process_loses_no_finished_group_and_leaves_no_other(
         process.wait()
     assert said.count("KeyboardInterrupt") == (how is signal.SIGINT)
     monkeypatch.setattr(fill, "CHUNK", 4)
-    images, clip = Scenes(200), tiny_clip(tmp_path)
+    images, clip = Scenes(120), tiny_clip(tmp_path)
     resumed = filled(tmp_path / "b", images, clip)  # at once: none of them holds the lock
-    assert images.reads <= 200 - 12
-    assert sha256(resumed) == sha256(filled(tmp_path / "a", Scenes(200), clip))
+    assert images.reads <= 120 - 12
+    assert sha256(resumed) == sha256(filled(tmp_path / "a", Scenes(120), clip))
     readers = [int(path.name.removeprefix("reads-")) for path in tmp_path.glob("reads-*")]
     assert len(readers) == max(1, workers)
     assert workers == 0 or process.pid not in readers
@@ -268,33 +268,29 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fill, "CHUNK", 4)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_worker_processes_make_the_very_store(tmp_path: Path, clip: Clip, two_cores: None, workers: int) -> None:
+def test_worker_processes_make_the_very_store(tmp_path: Path, clip: Clip, two_cores: None) -> None:
     chosen = clip[0], clip[1].model_copy(update={"masked": "crop", "fill": "mean", "flipped_view": True})
     alone = filled(tmp_path / "alone", Scenes(13), chosen)
     images = Scenes(13)
-    beside = filled(tmp_path / "beside", images, chosen, workers)
+    beside = filled(tmp_path / "beside", images, chosen, 2)
     assert beside.name == alone.name
     assert sha256(beside) == sha256(alone)
     assert images.reads == 0  # by others
     assert active_children() == []
 
 
-def test_a_fill_with_workers_goes_on_where_it_stopped_and_ends_the_same(
+def test_worker_processes_go_on_where_a_fill_stopped_and_end_the_same(
     tmp_path: Path, clip: Clip, two_cores: None
 ) -> None:
     with pytest.raises(Interrupted):
-        filled(tmp_path / "b", StoppingScenes(13), clip, 2)
-    assert active_children() == []
-    (partial,) = (tmp_path / "b").glob("*.partial")
-    assert zarr.open_group(partial, mode="r")["done"][:].sum() == 8  # type: ignore[index, union-attr]
+        filled(tmp_path / "b", StoppingScenes(13), clip)
     undisturbed, resumed = filled(tmp_path / "a", Scenes(13), clip), filled(tmp_path / "b", Scenes(13), clip, 2)
     assert sha256(resumed) == sha256(undisturbed)
 
 
 class DamagedScenes(Scenes):
     def sample(self, index: int) -> object:  # type: ignore[override]
-        if index == 3:
+        if index == 9:
             raise CorruptFileError("Broken.", file=Path("a.png"), mend="Copy it again.")
         return super().sample(index)
 
@@ -303,26 +299,8 @@ def test_what_is_wrong_with_an_image_arrives_whole_from_a_worker(tmp_path: Path,
     with pytest.raises(CorruptFileError) as caught:
         filled(tmp_path, DamagedScenes(13), clip, 2)
     assert str(caught.value) == "Broken.\nFile: a.png\nMend: Copy it again."
-    assert active_children() == []
-
-
-class EndingScenes(Scenes):
-    def sample(self, index: int) -> object:  # type: ignore[override]
-        os._exit(1)
-
-
-def test_a_killed_worker_is_one_message(tmp_path: Path, clip: Clip, two_cores: None) -> None:
-    with pytest.raises(ConcatError, match="worker process was ended"):
-        filled(tmp_path, EndingScenes(13), clip, 2)
-    assert active_children() == []
-
-
-def test_tokens_that_are_not_finite_end_the_workers_too(tmp_path: Path, two_cores: None) -> None:
-    broken, chosen = tiny_clip(tmp_path)
-    with torch.no_grad():
-        broken.network.visual.proj.fill_(float("nan"))
-    with pytest.raises(ConcatError, match="not finite, between images 900 and 879"):
-        filled(tmp_path, Scenes(40), (broken, chosen), 2)
+    (partial,) = tmp_path.glob("*.partial")
+    assert zarr.open_group(partial, mode="r")["done"][:].sum() == 8  # type: ignore[index, union-attr]
     assert active_children() == []
 
 

@@ -1,5 +1,7 @@
 """Orders: every pass complete, and each in an order of its own."""
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +26,14 @@ def test_a_batch_depends_on_its_step_alone() -> None:
     forwards, backwards = PermutationBatches(10, 3, 5), PermutationBatches(10, 3, 5)
     expected = [forwards(step).tolist() for step in range(9)]
     assert [backwards(step).tolist() for step in reversed(range(9))] == expected[::-1]
+
+
+def test_another_process_draws_the_same() -> None:
+    here = PermutationBatches(10, 3, 5)
+    drawn = here(1).tolist()
+    there = pickle.loads(pickle.dumps(here))
+    assert there(1).tolist() == drawn
+    assert there(7).tolist() == here(7).tolist()
 
 
 def test_passes_and_seeds_have_orders_of_their_own() -> None:
