@@ -123,15 +123,7 @@ def fill_store(
                 reporter.say(f"{error.message} It is made again: {path}")
         partial = path.with_name(f"{path.stem}.partial")
         store = _resumed(partial, rows, clip.dim, settings) or _created(partial, rows, clip.dim, settings)
-        missing = _missing(store)
-        pictures = in_processes(
-            _pictures(images, clip, settings),
-            (rows.wanted(index) for group in missing for index in group),
-            workers=workers,
-            beside=True,
-        )
-        with closing(pictures):
-            _fill(store, rows, missing, pictures, clip, settings, reporter)
+        _fill(store, rows, images, clip, settings, reporter, workers)
         for left_over in partial.rglob("*.partial"):  # of a write that was killed
             left_over.unlink()
         replace_folder(partial, path)
@@ -240,18 +232,19 @@ def _pictures(images: SegmentedImages, clip: ClipModel, settings: ClipSettings) 
 def _fill(
     store: zarr.Group,
     rows: _Rows,
-    missing: Sequence[range],
-    pictures: Iterator[NDArray[np.uint8]],
+    images: SegmentedImages,
     clip: ClipModel,
     settings: ClipSettings,
     reporter: Reporter,
+    workers: int,
 ) -> None:
-    """Encodes group after group; `done` is set once the tokens of a group are in their files.
-
-    `pictures` has the pictures of each image of `missing`.
-    """
-    total = len(rows.image_ids)
-    with reporter.task("CLIP tokens", total, done=total - sum(map(len, missing))) as task:
+    """Encodes group after group; `done` is set once the tokens of a group are in their files."""
+    total, missing = len(rows.image_ids), _missing(store)
+    wanted = (rows.wanted(index) for group in missing for index in group)
+    with (
+        closing(in_processes(_pictures(images, clip, settings), wanted, workers=workers, beside=True)) as pictures,
+        reporter.task("CLIP tokens", total, done=total - sum(map(len, missing))) as task,
+    ):
         for group in missing:
             tokens = _encoded(_counted(islice(pictures, len(group)), task), clip, settings.batch_size)
             if not torch.isfinite(tokens).all():
