@@ -143,7 +143,7 @@ def _compiled_reader() -> Fact:
     folder = Path(given) if given else Path(__file__).parents[1]
     if os.access(_existing(folder), os.W_OK):
         return Fact("PNG reader", "good", f"compiled once, kept below {folder}")
-    means = "It is kept in the user's cache folder if there is one, else compiled anew by every process (some seconds)."
+    means = "It is kept in the user's cache folder if there is one, else compiled anew by every command (some seconds)."
     return Fact("PNG reader", "poor", f"{folder} cannot be written to", means)
 
 

@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -32,7 +34,9 @@ def paying_workers(items: int, *, worth: int) -> int:
     return min(usable_cores(), 1 + items // worth)
 
 
-def in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int) -> Iterator[_Result]:
+def in_processes(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int, beside: bool = False
+) -> Generator[_Result, None, None]:
     """Yields `function(item)` for every item, in their order, computed by `workers` processes.
 
     Only a few items per worker are taken ahead of the result that is being waited for, so neither items nor results
@@ -43,22 +47,23 @@ def in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item], *
         function: can be pickled; goes to each process once, so it may carry a large context (`functools.partial`).
         items: can be pickled, each a piece of work of at least some milliseconds.
         workers: number of processes, bounded by `usable_cores`; 1 means in this process.
+        beside: this process has work of its own meanwhile, so 1 means one other process, and 0 this one.
 
     Raises:
         ConcatError: a process was killed; or whatever `function` raises.
     """
     workers = min(workers, usable_cores())
-    if workers <= 1:
+    if workers < (1 if beside else 2):
         yield from map(function, items)
         return
     # spawn: a fork of a process that runs torch's threads can hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(function,))
+    carried = pickle.dumps(function, pickle.HIGHEST_PROTOCOL)  # here, not once for each process
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker, initargs=(carried,))
     waiting: deque[Future[Any]] = deque()
-    resource_tracker.ensure_running()  # it would let interrupts through again if it were started below
     try:
         for item in items:
-            with _interrupts_held_back():  # a process may be started here
+            with interrupts_held_back():  # a process may be started here
                 waiting.append(pool.submit(_run_in_worker, item))
             if len(waiting) == _WAITING_PER_WORKER * workers:
                 yield waiting.popleft().result()
@@ -73,8 +78,9 @@ def in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item], *
 
 
 @contextmanager
-def _interrupts_held_back() -> Iterator[None]:
+def interrupts_held_back() -> Iterator[None]:
     """Ctrl-C waits meanwhile; processes and threads started here never hear it."""
+    resource_tracker.ensure_running()  # it would let interrupts through again if it were started below
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -82,21 +88,27 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_function: Callable[[Any], Any]  # in a worker: what it runs
+def end_with_parent() -> None:
+    """Called in a worker: it ends when its parent does, which if it was killed can no longer end it."""
+    threading.Thread(target=_end_after_parent, daemon=True).start()
 
 
-def _prepare_worker(function: Callable[[Any], Any]) -> None:
-    global _function
-    _function = function
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would otherwise wait for work for ever."""
+def _end_after_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
     os._exit(1)
+
+
+_function: Callable[[Any], Any]  # in a worker: what it runs
+
+
+def _prepare_worker(carried: bytes) -> None:
+    global _function
+    end_with_parent()
+    _function = pickle.loads(carried)
+    if "torch" in sys.modules:  # the workers are what runs side by side; threads of each would only contend
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _run_in_worker(item: Any) -> Any:

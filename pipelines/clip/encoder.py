@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import open_clip
 import torch
+from numpy.typing import NDArray
 from open_clip.factory import load_checkpoint
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
@@ -22,6 +23,7 @@ from torchvision.transforms import Compose
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import sha256
+from pipelines.clip.pictures import resized
 from pipelines.clip.settings import ClipSettings
 from pipelines.clip.weights import RANDOM, ClipSource, is_torchscript, quiet, resolve_clip
 
@@ -59,17 +61,28 @@ class ClipModel:
         """What a manifest records of the model."""
         return {**self.origin, "precision": self.precision, "fingerprint": self.fingerprint}
 
-    def prepare(self, images: Sequence[Image.Image]) -> Tensor:
-        """The same values as `preprocess` on each image, but scaled and normalised together.
+    @property
+    def geometry(self) -> Compose:
+        """The part of `preprocess` that makes a PIL image s×s px; any process can do it."""
+        return Compose(self.preprocess.transforms[:-2])
+
+    def normalised(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """The rest of `preprocess`, of many images together and on the device; the same values.
+
+        Args:
+            pixels: n×s×s×3.
 
         Returns:
-            n×3×s×s, float32.
+            n×3×s×s, float32, channels last: faster in convolutions.
         """
-        *geometry, _to_tensor, normalise = self.preprocess.transforms
-        resized = np.stack([np.asarray(Compose(geometry)(image)) for image in images])  # n×s×s×3
-        pixels = torch.from_numpy(resized).permute(0, 3, 1, 2)  # n×3×s×s, channels last: faster in convolutions
-        result: Tensor = normalise(pixels.to(torch.float32).div(255))
+        scaled = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2).to(torch.float32)
+        scaled /= torch.tensor(255.0, device=self.device)  # by a plain number, CUDA would multiply by its reciprocal
+        result: Tensor = self.preprocess.transforms[-1](scaled)
         return result
+
+    def prepare(self, images: Sequence[Image.Image]) -> Tensor:
+        """What `preprocess` makes of each image (n×3×s×s, float32)."""
+        return self.normalised(resized(images, self.geometry))
 
     @torch.inference_mode()
     def encode_images(self, batch: Tensor) -> Tensor:

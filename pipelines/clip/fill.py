@@ -3,8 +3,8 @@
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,17 +14,17 @@ import numpy as np
 import torch
 import zarr
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import remove, replace_folder, room_on_disk
+from pipelines.base.parallel import in_processes
 from pipelines.base.progress import Reporter, Task
 from pipelines.clip.encoder import ClipModel
-from pipelines.clip.masked import masked_image
+from pipelines.clip.pictures import Pictures, Samples, Wanted, batched
 from pipelines.clip.settings import ClipSettings
 from pipelines.clip.store import SUFFIXES, open_store
-from pipelines.data.formats.sample import Sample
+from pipelines.training.processes import Processes
 
 CHUNK = 64
 """Rows of a chunk, and images encoded between two marks of progress.
@@ -46,8 +46,11 @@ class ListedSegment(Protocol):
         """Whether it is a crowd, which gets no token."""
 
 
-class SegmentedImages(Protocol):
-    """A data set: ids and segments are known from its json, pixels are read one image at a time."""
+class SegmentedImages(Samples, Protocol):
+    """A data set: ids and segments are known from its json, pixels are read one image at a time.
+
+    It can be pickled where other processes are to read.
+    """
 
     @property
     def image_ids(self) -> list[int]:
@@ -55,9 +58,6 @@ class SegmentedImages(Protocol):
 
     def truth_segments(self, index: int) -> Sequence[ListedSegment]:
         """All segments of an image, crowd included."""
-
-    def sample(self, index: int) -> Sample:
-        """An image with the masks of its segments, crowd left out."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,21 @@ class _Rows:
             np.cumsum([0, *(len(ids) for ids in segments)], dtype=np.int64),
         )
 
+    def wanted(self, index: int) -> Wanted:
+        """What pictures are to be made of an image."""
+        return Wanted(index, self.segment_ids[self.offsets[index] : self.offsets[index + 1]].tolist())
+
 
 def fill_store(
-    folder: Path, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, reporter: Reporter, *, content: str
+    folder: Path,
+    images: SegmentedImages,
+    clip: ClipModel,
+    settings: ClipSettings,
+    reporter: Reporter,
+    *,
+    content: str,
+    workers: int = 0,
+    processes: Processes | None = None,
 ) -> Path:
     """Makes the store of CLS tokens unless it is there; a damaged one is made anew.
 
@@ -91,26 +103,35 @@ def fill_store(
         reporter: shows progress.
         content: identity of the image and label files (a hash of names, sizes and times), since ids alone do not tell
             two data sets apart.
+        workers: processes that read and mask images while this one encodes; 0: none, this one does both. The store is
+            the same.
+        processes: those that encode groups of images in turn; the first one writes.
 
     Returns:
         the store's path.
 
     Raises:
-        ConcatError: another process fills it, CLIP gave a token that is not finite, or the disk is full.
+        ConcatError: another process fills it, CLIP gave a token that is not finite, a worker was killed, or the disk is
+            full; or an image cannot be read.
     """
-    rows = _Rows.of(images)
+    rows, processes = _Rows.of(images), processes or Processes()
     path = _store_path(folder, rows, clip, settings, content)
+    filling = _Filling(rows, images, clip, settings, reporter, workers, processes)
+    if not processes.first:
+        filling.encode(None)
+        return path
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(path), room_on_disk(path):
         if path.exists():
             try:
                 open_store(path)
+                filling.nothing_to_do()
                 return path
             except CorruptFileError as error:
                 reporter.say(f"{error.message} It is made again: {path}")
         partial = path.with_name(f"{path.stem}.partial")
         store = _resumed(partial, rows, clip.dim, settings) or _created(partial, rows, clip.dim, settings)
-        _fill(store, rows, images, clip, settings, reporter)
+        filling.encode(store)
         for left_over in partial.rglob("*.partial"):  # of a write that was killed
             left_over.unlink()
         replace_folder(partial, path)
@@ -204,55 +225,82 @@ def _known(rows: _Rows) -> dict[str, NDArray[np.int64]]:
 # --- filling ---------------------------------------------------------------------------------------------------------
 
 
-def _fill(
-    store: zarr.Group, rows: _Rows, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, reporter: Reporter
-) -> None:
-    """Encodes group after group; `done` is set once the tokens of a group are in their files."""
-    total = len(rows.image_ids)
+def _missing(store: zarr.Group) -> list[range]:
+    """The groups of images whose tokens are not all there."""
     done = np.asarray(store["done"][:])
-    with reporter.task("CLIP tokens", total, done=int(done.sum())) as task:
-        for first in range(0, total, CHUNK):
-            last = min(first + CHUNK, total)
-            if done[first:last].all():
-                continue
-            _write_group(store, rows, first, last, _encoded(range(first, last), rows, images, clip, settings, task))
-            store["done"][first:last] = True
+    groups = (range(first, min(first + CHUNK, len(done))) for first in range(0, len(done), CHUNK))
+    return [group for group in groups if not done[group.start : group.stop].all()]
 
 
-def _encoded(
-    indices: range, rows: _Rows, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, task: Task
-) -> Tensor:
-    """Tokens (R×C, float16) of the pictures of a group, in the order of `_pictures`."""
-    pictures, parts = _pictures(indices, rows, images, clip, settings, task), []
-    while batch := list(islice(pictures, settings.batch_size)):
-        parts.append(clip.encode_images(clip.prepare(batch)).cpu())
-    tokens = torch.cat(parts)
-    if not torch.isfinite(tokens).all():
-        raise ConcatError(
-            f"CLIP gave a token that is not finite, between images {rows.image_ids[indices[0]]} and "
-            f"{rows.image_ids[indices[-1]]}.",
-            mend="Set clip.precision=fp32.",
-        )
-    return tokens.half()
-
-
-def _pictures(
-    indices: range, rows: _Rows, images: SegmentedImages, clip: ClipModel, settings: ClipSettings, task: Task
-) -> Iterator[Image.Image]:
-    """Image by image and view by view: the complete image, then its segments."""
+def _pictures(images: SegmentedImages, clip: ClipModel, settings: ClipSettings) -> Pictures:
     fill = (0, 0, 0) if settings.fill == "black" else clip.mean_colour
-    for index in indices:
-        sample = images.sample(index)
-        listed = rows.segment_ids[rows.offsets[index] : rows.offsets[index + 1]].tolist()
-        if sample.segment_ids.tolist() != listed:
-            raise CorruptFileError(f"Image {sample.image_id} has other segments than its json lists.")
-        for mirrored in (False, True)[: 1 + settings.flipped_view]:
-            view = sample.flipped() if mirrored else sample
-            image = view.image.permute(1, 2, 0).contiguous().numpy()  # H×W×3
-            yield Image.fromarray(image)
-            for mask in view.masks.numpy():
-                yield masked_image(image, mask, masked=settings.masked, fill=fill)
-        task.advance()
+    return Pictures(images, clip.geometry, settings.masked, fill, settings.flipped_view)
+
+
+@dataclass(frozen=True)
+class _Filling:
+    """What every process does of a fill: encodes its turn of the groups, of which the first one writes all."""
+
+    rows: _Rows
+    images: SegmentedImages
+    clip: ClipModel
+    settings: ClipSettings
+    reporter: Reporter
+    workers: int
+    processes: Processes
+
+    def nothing_to_do(self) -> None:
+        """Tells the other processes that the store is there."""
+        self.processes.from_first([])
+
+    def encode(self, store: zarr.Group | None) -> None:
+        """Encodes group after group; `done` is set once the tokens of a group are in their files.
+
+        Args:
+            store: of the first process; the others have none.
+        """
+        missing = self.processes.from_first([] if store is None else _missing(store))
+        own = self.processes.turns(missing)
+        rounds = -(-len(missing) // self.processes.count)
+        total = len(self.rows.image_ids)
+        wanted = (self.rows.wanted(index) for group in own for index in group)
+        make = _pictures(self.images, self.clip, self.settings)
+        with (
+            closing(in_processes(make, wanted, workers=self.workers, beside=True)) as pictures,
+            self.reporter.task("CLIP tokens", total, done=total - sum(map(len, missing))) as task,
+        ):
+            for number in range(rounds):
+                mine = self._tokens(own[number], pictures, task) if number < len(own) else None
+                for made in self.processes.gather(mine):
+                    if store is not None and made is not None:
+                        group, tokens = made
+                        _write_group(store, self.rows, group.start, group.stop, tokens)
+                        store["done"][group.start : group.stop] = True
+
+    def _tokens(self, group: range, pictures: Iterator[NDArray[np.uint8]], task: Task) -> tuple[range, Tensor]:
+        own = islice(pictures, len(group))
+        tokens = _encoded(_counted(own, task, self.processes.count), self.clip, self.settings.batch_size)
+        if not torch.isfinite(tokens).all():
+            ids = self.rows.image_ids
+            raise ConcatError(
+                f"CLIP gave a token that is not finite, between images {ids[group[0]]} and {ids[group[-1]]}.",
+                mend="Set clip.precision=fp32.",
+            )
+        return group, tokens.half()
+
+
+def _encoded(pictures: Iterable[NDArray[np.uint8]], clip: ClipModel, batch_size: int) -> Tensor:
+    """Tokens (R×C, float32) of the pictures of a group, in their order.
+
+    They are fetched from the device at the end, so that it computes while the next pictures are awaited.
+    """
+    return torch.cat([clip.encode_images(clip.normalised(batch)) for batch in batched(pictures, batch_size)]).cpu()
+
+
+def _counted(pictures: Iterable[NDArray[np.uint8]], task: Task, step: int) -> Iterator[NDArray[np.uint8]]:
+    for image in pictures:
+        yield image
+        task.advance(step)
 
 
 def _write_group(store: zarr.Group, rows: _Rows, first: int, last: int, tokens: Tensor) -> None:

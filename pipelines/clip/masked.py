@@ -23,14 +23,23 @@ def masked_image(
         masked: the full frame, or the segment's box in the middle of a square.
         fill: colour of what is painted over and of the padding.
     """
+    box = _box(mask)
+    segment = image[box] * mask[box][..., None]
+    if any(fill):
+        segment[~mask[box]] = fill
     if masked == "crop":
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        image, mask = image[box], mask[box]
-    painted = (
-        image * mask[..., None] if fill == (0, 0, 0) else np.where(mask[..., None], image, np.array(fill, np.uint8))
-    )
-    return Image.fromarray(painted if masked == "full" else _padded_to_square(painted, fill))
+        return Image.fromarray(_padded_to_square(segment, fill))
+    painted = np.full(image.shape, fill, np.uint8) if any(fill) else np.zeros_like(image)
+    painted[box] = segment
+    return Image.fromarray(painted)
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the smallest box around a mask, none of an empty one."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return slice(0), slice(0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _padded_to_square(image: NDArray[np.uint8], fill: tuple[int, int, int]) -> NDArray[np.uint8]:

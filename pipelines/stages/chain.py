@@ -86,6 +86,7 @@ SPLIT = Stage(
 )
 PRECOMPUTE = Stage(
     name="precompute",
+    shared=True,
     about="Cache what CLIP sees: CLS tokens of complete and of masked images, and the seen names' embeddings.",
     sections=("clip",),
     folder="precompute",

@@ -19,7 +19,7 @@ from pipelines.runs.run import StageContext
 from pipelines.stages.text import given_rows, text_store
 from pipelines.stages.training_stage import begin, prepared, run_training
 from pipelines.training.loop import Losses, Training
-from pipelines.training.order import permutation_batches
+from pipelines.training.order import PermutationBatches
 from pipelines.vocabularies.taught import taught_vocabulary
 from pipelines.vocabularies.vocabulary import Vocabulary, open_unseen, write_part
 
@@ -44,7 +44,7 @@ def execute(context: StageContext) -> None:
     )
     groups = [{"params": [p for p in head.parameters() if p.requires_grad], "lr": settings.optimiser.learning_rate}]
     module, optimiser, schedule = prepared(begun.fabric, head, groups, settings)
-    order = permutation_batches(len(dump), settings.batch_images, derive_seed(recipe.seed, NAME, "order"))
+    order = PermutationBatches(len(dump), settings.batch_images, derive_seed(recipe.seed, NAME, "order"))
     seen, focal = len(begun.seen), recipe.con.matching
 
     def losses_of(step: int, batch: QueryBatch) -> Iterator[Losses]:

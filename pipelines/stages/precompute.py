@@ -20,7 +20,14 @@ def execute(context: StageContext) -> None:
     clip = load_clip(recipe.clip, device)
     content = content_of(locations_of(context.run).train, context.run.cache)
     context.cached["images"] = fill_store(
-        context.run.cache / "clip", data, clip, recipe.clip, context.reporter, content=content
+        context.run.cache / "clip",
+        data,
+        clip,
+        recipe.clip,
+        context.reporter,
+        content=content,
+        workers=recipe.runtime.workers,
+        processes=context.processes,
     )
     context.device = str(device)
     context.notes |= {"clip": clip.describe(), "images": len(data)}

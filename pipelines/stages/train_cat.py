@@ -17,7 +17,7 @@ from pipelines.recipes.cat import CatSettings
 from pipelines.runs.run import StageContext
 from pipelines.stages.training_stage import begin, prepared, run_training
 from pipelines.training.loop import Losses, Training
-from pipelines.training.order import permutation_batches
+from pipelines.training.order import PermutationBatches
 
 NAME = "train-cat"
 
@@ -96,7 +96,7 @@ def cat_losses(
 def _batches(dump: QueryDump, settings: CatSettings, seed: int, first_step: int) -> Iterator[QueryBatch]:
     """Batches of images; an image without a matched query teaches nothing and is left out."""
     usable = dump.matched.any(dim=1).nonzero().flatten()
-    order = permutation_batches(len(usable), settings.batch_images, derive_seed(seed, NAME, "order"))
+    order = PermutationBatches(len(usable), settings.batch_images, derive_seed(seed, NAME, "order"))
     for step in range(first_step, settings.iterations):
         yield dump.batch(usable[order(step)])
 

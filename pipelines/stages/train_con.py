@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch.utils.data import DataLoader
 
 from pipelines.base.errors import ConcatError
 from pipelines.base.progress import Reporter
@@ -14,6 +13,7 @@ from pipelines.base.seeding import derive_seed
 from pipelines.clip.store import open_store
 from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.data.formats.sample import Sample
+from pipelines.data.loading.ahead import load_ahead
 from pipelines.data.loading.step_batches import StepBatches
 from pipelines.data.loading.transforms import TrainTransform
 from pipelines.losses.build import build_alignments
@@ -143,7 +143,7 @@ def _recorded(settings: ConSettings, extractor: Extractor, fabric: Fabric, size:
 
 def _batches(data: LabelledImages, context: StageContext, fabric: Fabric, first_step: int) -> Iterator[list[Sample]]:
     """The batches of the steps still to come; their content derives from seed, step and image id alone."""
-    recipe, settings, workers = context.recipe, context.recipe.con, context.recipe.runtime.workers
+    recipe, settings = context.recipe, context.recipe.con
     steps = StepBatches(
         data,
         batch_size=settings.batch_size,
@@ -153,20 +153,4 @@ def _batches(data: LabelledImages, context: StageContext, fabric: Fabric, first_
         transform=TrainTransform(settings.input),
         share=context.processes.share,
     )
-    loader = DataLoader(
-        steps,
-        batch_size=None,
-        num_workers=workers,
-        collate_fn=_as_is,
-        generator=torch.Generator(),  # else it draws from the random state that a checkpoint restores
-        prefetch_factor=4 if workers else None,
-        pin_memory=fabric.device.type == "cuda",
-    )
-    for samples in loader:
-        if isinstance(samples, ConcatError):
-            raise samples
-        yield samples
-
-
-def _as_is(samples: list[Sample] | ConcatError) -> list[Sample] | ConcatError:
-    return samples
+    return load_ahead(steps, workers=recipe.runtime.workers, pinned=fabric.device.type == "cuda")

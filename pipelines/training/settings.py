@@ -29,7 +29,7 @@ class RuntimeSettings(Settings):
         "auto", "lightning-fabric precision; auto: bf16-mixed on a CUDA device that has it, else 32-true."
     )
     threads: int = cosmetic(0, "CPU threads of torch; 0: one a core.", ge=0)
-    workers: int = cosmetic(0, "Loader processes.", ge=0)
+    workers: int = cosmetic(0, "Processes that read images for precompute and train-con; 0: the run's own.", ge=0)
     cache: str = Field(
         "",
         description="Where CLIP stores, query dumps and rendered scenes are kept, as last given; empty: ./cache.",

@@ -71,6 +71,13 @@ class _Masks:
     listing: Path
     instances: Mapping[int, Sequence[Instance]]
 
+    def __getstate__(self) -> tuple[Path, bytes]:
+        """For another process: as json again, in a second for all of COCO."""
+        return self.listing, msgspec.json.encode(self.instances)
+
+    def __setstate__(self, state: tuple[Path, bytes]) -> None:
+        self.__dict__.update(listing=state[0], instances=msgspec.json.decode(state[1], type=dict[int, list[Instance]]))
+
     def __call__(self, info: ImageInfo, annotation: Annotation) -> Labels:
         instances = self.instances.get(info.id, ())
         masks = [self._mask(info, number, instance) for number, instance in enumerate(instances, start=1)]

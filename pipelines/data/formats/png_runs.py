@@ -4,19 +4,25 @@ Decoding PNGs is nearly all that panoptic scoring from files does. This takes a 
 that panoptic PNGs are published in. Only scoring imports it, since importing numba takes half a second.
 """
 
+import os
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import deflate
+import numba
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipelines.base.progress import Reporter
+from pipelines.base.files import alone
+from pipelines.base.progress import Reporter, SilentReporter
 
 _START: Final = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _RGB_OF_8_BITS: Final = bytes([8, 2, 0, 0, 0])  # depth, colour type, compression, filters, interlacing
@@ -42,6 +48,7 @@ def rgb_runs(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.int32], tuple[i
         return None
     if rows.size != length or rows[:: 3 * width + 1].max() > 4:
         return None
+    build_once(SilentReporter())
     starts, colours = np.empty((2, height * width), np.int32)
     n = _find_runs(rows.reshape(height, -1), starts, colours)
     return starts[:n].copy(), colours[:n].copy(), size
@@ -50,17 +57,34 @@ def rgb_runs(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.int32], tuple[i
 def build_once(reporter: Reporter) -> None:
     """Compiles what `rgb_runs` runs, unless that lies on disk already; says so, since it takes seconds.
 
-    Call it before processes are started: each of them would compile for itself.
+    Of several processes that come to it at once, one compiles and the others wait for what it keeps. Call it before
+    processes are started, so that it is said.
     """
-    if not _is_built():
-        reporter.say("Building the PNG reader, once on this machine: some 10 s.")
+    if _find_runs.signatures:  # this process has it
+        return
+    folder = _folder()
+    if folder is not None and not _is_built(folder):
+        with alone(folder / f"{Path(__file__).stem}._find_runs"):
+            if not _is_built(folder):
+                reporter.say("Building the PNG reader, once on this machine: some 10 s.")
+                _run_once()
+    _run_once()
+
+
+def _run_once() -> None:
     _find_runs(np.zeros((1, 4), np.uint8), *np.empty((2, 1), np.int32))
 
 
-def _is_built() -> bool:
+def _folder() -> Path | None:
+    """Where numba keeps what it compiled: $NUMBA_CACHE_DIR, __pycache__ or the user's cache; None: nowhere."""
+    path = _find_runs.stats.cache_path
+    return None if path is None else Path(path)
+
+
+def _is_built(folder: Path) -> bool:
     """Whether the compiled function lies on disk, made from this source; numba keeps an index file of each."""
-    folder, source = _find_runs.stats.cache_path, Path(__file__)  # $NUMBA_CACHE_DIR, __pycache__ or the user's cache
-    built = [] if folder is None else list(Path(folder).glob(f"{source.stem}._find_runs-*.nbi"))
+    source = Path(__file__)
+    built = folder.glob(f"{source.stem}._find_runs-*.nbi")
     return any(index.stat().st_mtime >= source.stat().st_mtime for index in built)
 
 
@@ -89,7 +113,19 @@ def _compiled(function: Callable[..., Any]) -> Any:
     try:
         return njit(cache=True)(function)
     except RuntimeError:  # no folder to write the compiled function to
+        with suppress(RuntimeError, OSError):
+            _keep_for_this_run()
+            return njit(cache=True)(function)
         return njit(function)
+
+
+@cache
+def _keep_for_this_run() -> tempfile.TemporaryDirectory[str]:
+    """Lets numba write to a folder that goes with this process; those that it starts read there."""
+    folder = tempfile.TemporaryDirectory(prefix="concat-numba-")
+    os.environ["NUMBA_CACHE_DIR"] = folder.name
+    numba.config.CACHE_DIR = folder.name  # type: ignore[attr-defined]
+    return folder
 
 
 @_compiled

@@ -9,7 +9,7 @@ from pipelines.base.seeding import derive_seed
 from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.data.formats.sample import Sample
 from pipelines.data.loading.transforms import SampleTransform
-from pipelines.training.order import permutation_batches
+from pipelines.training.order import PermutationBatches
 
 
 class StepBatches(Dataset[list[Sample] | ConcatError]):
@@ -45,7 +45,7 @@ class StepBatches(Dataset[list[Sample] | ConcatError]):
         self._data, self._seed, self._transform = data, seed, transform
         self._share = share or _all
         self._steps = range(first_step, iterations)
-        self._order = permutation_batches(len(data), batch_size, seed)
+        self._order = PermutationBatches(len(data), batch_size, seed)
 
     def __len__(self) -> int:
         return len(self._steps)

@@ -67,6 +67,13 @@ def test_one_worker_is_this_process() -> None:
     assert list(in_processes(slow_square, range(4), workers=1)) == [(n * n, os.getpid()) for n in range(4)]
 
 
+def test_beside_this_process_one_worker_is_another() -> None:
+    ((square, process),) = in_processes(slow_square, [3], workers=1, beside=True)
+    assert square == 9
+    assert process != os.getpid()
+    assert list(in_processes(slow_square, [3], workers=0, beside=True)) == [(9, os.getpid())]
+
+
 def test_no_more_workers_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "usable_cores", lambda: 1)
     assert {process for _, process in in_processes(slow_square, range(4), workers=8)} == {os.getpid()}
@@ -92,7 +99,7 @@ def test_items_are_taken_only_as_results_are() -> None:
         assert next(results)[0] == number * number
     assert len(taken) <= 20
     assert active_children()
-    results.close()  # type: ignore[attr-defined]
+    results.close()
     assert active_children() == []
 
 

@@ -4,9 +4,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Callable
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_clip import Scenes, tiny_clip
 
+from pipelines.base import parallel
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import sha256
 from pipelines.base.progress import SilentReporter
@@ -25,6 +26,7 @@ from pipelines.clip import fill
 from pipelines.clip.encoder import ClipModel
 from pipelines.clip.fill import fill_store
 from pipelines.clip.masked import masked_image
+from pipelines.clip.pictures import batched
 from pipelines.clip.settings import ClipSettings
 from pipelines.clip.store import ImageTokens, open_store
 
@@ -37,8 +39,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     return tiny_clip(tmp_path_factory.mktemp("clip"), batch_size=7)
 
 
-def filled(folder: Path, images: Scenes, clip: Clip) -> Path:
-    return fill_store(folder, images, *clip, SilentReporter(), content="")
+def filled(folder: Path, images: Scenes, clip: Clip, workers: int = 0) -> Path:
+    return fill_store(folder, images, *clip, SilentReporter(), content="", workers=workers)
 
 
 def slow_tokens(images: Scenes, index: int, clip: Clip, *, mirrored: bool = False) -> list[torch.Tensor]:
@@ -188,42 +190,126 @@ def test_a_damaged_beginning_is_made_from_the_start(
     assert images.reads == 13
 
 
-def test_a_killed_process_loses_no_finished_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = tmp_path / "fill.py"
-    script.write_text(
-        textwrap.dedent(f"""
-        import sys, time
-        from pathlib import Path
-        sys.path[:0] = [{str(TESTS.parent)!r}, {str(TESTS)!r}]
-        from tiny_clip import Scenes, tiny_clip
-        from pipelines.clip import fill
-        from pipelines.base.progress import SilentReporter
-        class Slow(Scenes):
-            def sample(self, index):
-                time.sleep(0.02)
-                return super().sample(index)
-        fill.CHUNK = 4
-        clip = tiny_clip(Path({str(tmp_path)!r}))
-        fill.fill_store(Path({str(tmp_path / "b")!r}), Slow(80), *clip, SilentReporter(), content="")
-        """)
+SLOW_FILL = """
+import os, sys, time
+from pathlib import Path
+from tiny_clip import Scenes, tiny_clip
+from pipelines.base import parallel
+from pipelines.base.progress import SilentReporter
+from pipelines.clip import fill
+
+class Slow(Scenes):
+    def sample(self, index):
+        time.sleep(0.02)
+        Path(f"reads-{os.getpid()}").touch()
+        return super().sample(index)
+
+if __name__ == "__main__":
+    parallel.usable_cores = lambda: 2
+    fill.CHUNK = 4
+    clip, images, workers = tiny_clip(Path()), Slow(120), int(sys.argv[1])
+    fill.fill_store(Path("b"), images, *clip, SilentReporter(), content="", workers=workers)
+"""
+
+
+@pytest.mark.parametrize(
+    ("workers", "how"),
+    [(0, signal.SIGKILL), (2, signal.SIGKILL), (2, signal.SIGINT)],
+    ids=["alone", "killed", "ctrl-c"],
+)
+def test_an_ended_process_loses_no_finished_group_and_leaves_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, how: signal.Signals
+) -> None:
+    (tmp_path / "fill.py").write_text(SLOW_FILL)
+    process = subprocess.Popen(
+        [sys.executable, "fill.py", str(workers)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which jobs in the background ignore
     )
-    process = subprocess.Popen([sys.executable, str(script)], cwd=TESTS.parent)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not list((tmp_path / "b").glob("*.partial/image/tokens/c/3")):  # the fourth group is being written
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
+        if how is signal.SIGINT:
+            os.killpg(process.pid, how)  # as a terminal does: to all of them
+        else:
+            os.kill(process.pid, how)
+        _, said = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
+    assert said.count("KeyboardInterrupt") == (how is signal.SIGINT)
     monkeypatch.setattr(fill, "CHUNK", 4)
-    clip = tiny_clip(tmp_path)
-    images = Scenes(80)
-    resumed = filled(tmp_path / "b", images, clip)
-    assert images.reads <= 80 - 12
-    assert sha256(resumed) == sha256(filled(tmp_path / "a", Scenes(80), clip))
+    images, clip = Scenes(120), tiny_clip(tmp_path)
+    resumed = filled(tmp_path / "b", images, clip)  # at once: none of them holds the lock
+    assert images.reads <= 120 - 12
+    assert sha256(resumed) == sha256(filled(tmp_path / "a", Scenes(120), clip))
+    readers = [int(path.name.removeprefix("reads-")) for path in tmp_path.glob("reads-*")]
+    assert len(readers) == max(1, workers)
+    assert workers == 0 or process.pid not in readers
+    deadline = time.monotonic() + 10
+    while alive := [reader for reader in readers if Path(f"/proc/{reader}").exists()]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.02)
+
+
+# --- worker processes ---
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 2)
+    monkeypatch.setattr(fill, "CHUNK", 4)
+
+
+def test_worker_processes_make_the_very_store(tmp_path: Path, clip: Clip, two_cores: None) -> None:
+    chosen = clip[0], clip[1].model_copy(update={"masked": "crop", "fill": "mean", "flipped_view": True})
+    alone = filled(tmp_path / "alone", Scenes(13), chosen)
+    images = Scenes(13)
+    beside = filled(tmp_path / "beside", images, chosen, 2)
+    assert beside.name == alone.name
+    assert sha256(beside) == sha256(alone)
+    assert images.reads == 0  # by others
+    assert active_children() == []
+
+
+def test_worker_processes_go_on_where_a_fill_stopped_and_end_the_same(
+    tmp_path: Path, clip: Clip, two_cores: None
+) -> None:
+    with pytest.raises(Interrupted):
+        filled(tmp_path / "b", StoppingScenes(13), clip)
+    undisturbed, resumed = filled(tmp_path / "a", Scenes(13), clip), filled(tmp_path / "b", Scenes(13), clip, 2)
+    assert sha256(resumed) == sha256(undisturbed)
+
+
+class DamagedScenes(Scenes):
+    def sample(self, index: int) -> object:  # type: ignore[override]
+        if index == 9:
+            raise CorruptFileError("Broken.", file=Path("a.png"), mend="Copy it again.")
+        return super().sample(index)
+
+
+def test_what_is_wrong_with_an_image_arrives_whole_from_a_worker(tmp_path: Path, clip: Clip, two_cores: None) -> None:
+    with pytest.raises(CorruptFileError) as caught:
+        filled(tmp_path, DamagedScenes(13), clip, 2)
+    assert str(caught.value) == "Broken.\nFile: a.png\nMend: Copy it again."
+    (partial,) = tmp_path.glob("*.partial")
+    assert zarr.open_group(partial, mode="r")["done"][:].sum() == 8  # type: ignore[index, union-attr]
+    assert active_children() == []
+
+
+def test_batches_of_pictures_keep_their_order_and_never_wait_for_more_than_their_size() -> None:
+    images = [np.full((count, 2, 2, 3), place, np.uint8) for place, count in enumerate((3, 1, 7, 2))]
+    batches = list(batched(images, 4))
+    assert [len(batch) for batch in batches] == [4, 4, 4, 1]
+    assert np.array_equal(np.concatenate(batches), np.concatenate(images))
+    assert list(batched([], 4)) == []
 
 
 def test_two_processes_do_not_fill_one_store(tmp_path: Path, clip: Clip) -> None:

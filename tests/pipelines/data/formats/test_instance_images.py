@@ -1,6 +1,7 @@
 """Samples from instances: polygons and runs, small ones in front, crowd, background, other categories, real data."""
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,15 @@ def test_small_instances_lie_in_front_and_background_is_not_ignored(
     assert data.truth(0)[1] == data.truth_segments(0) == [
         TruthSegment(1, THING, 12), TruthSegment(2, OTHER_THING, 12),
     ]  # fmt: skip
+
+
+def test_another_process_is_given_the_masks(tmp_path: Path) -> None:
+    content = _content(_instance(THING, _runs(_mask(slice(1, 3), slice(0, 2)))))
+    data = _open(tmp_path, content)
+    given = pickle.loads(pickle.dumps(data))
+    assert torch.equal(given.sample(0).masks, data.sample(0).masks)
+    assert given.sample(0).masks.any()
+    assert not len(given.sample(1).masks)
 
 
 def test_crowd_lies_behind_everything_and_is_ignored(tmp_path: Path) -> None:

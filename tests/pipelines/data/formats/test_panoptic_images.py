@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pickle
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +60,21 @@ def test_the_folder_tells_names_ids_and_truth(world: World) -> None:
     ]
     assert folder.truth_segments(0) == segments
     assert folder.image_entries()[1] == {"id": 8, "file_name": "0008.jpg", "height": 4, "width": 6}
+
+
+def test_another_process_is_given_the_list_and_no_label_at_hand(world: World) -> None:
+    shutil.make_archive(str(world.png), "zip", world.png)
+    folder = open_panoptic_images(world.annotations, world.images, world.png.with_suffix(".zip"), SEEN)
+    expected = folder.sample(1)
+    size = len(pickle.dumps(folder))
+    folder.sample(0)
+    carried = pickle.dumps(folder)
+    assert len(carried) == size
+    given = pickle.loads(carried)
+    assert torch.equal(given.sample(1).masks, expected.masks)
+    assert torch.equal(given.sample(1).image, expected.image)
+    assert given.image_entries() == folder.image_entries()
+    assert given.truth_segments(1) == folder.truth_segments(1)
 
 
 def test_a_gray_image_becomes_rgb(world: World) -> None:

@@ -203,3 +203,54 @@ def test_the_reader_is_built_once_before_processes_start_and_said(tmp_path: Path
     assert "Building" not in second
     assert "saved to" not in second
     assert "data loaded from" in second
+
+
+READING = """
+import sys, time
+from pathlib import Path
+from pipelines.data.formats.panoptic_png import decode_panoptic_runs
+from pipelines.base.parallel import in_processes
+from pipelines.base import parallel
+from pipelines.data.formats.png_runs import rgb_runs
+
+def read(data):
+    return len(rgb_runs(data)[0])
+
+if __name__ == "__main__":
+    parallel.usable_cores = lambda: 2
+    data = Path(sys.argv[1]).read_bytes()
+    workers = int(sys.argv[2])
+    print("runs", *in_processes(read, [data] * 4, workers=workers) if workers else [read(data)])
+"""
+
+
+def _start_reading(folder: Path, workers: int, **environment: str) -> subprocess.Popen[str]:
+    (folder / "reading.py").write_text(READING)
+    (folder / "a.png").write_bytes(picture())
+    root = str(Path(__file__).parents[4])
+    environment = {**os.environ, "NUMBA_DEBUG_CACHE": "1", "PYTHONPATH": root, "TMPDIR": str(folder), **environment}
+    command = [sys.executable, "reading.py", "a.png", str(workers)]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def _saved(said: list[str]) -> list[str]:
+    return [line for text in said for line in text.splitlines() if "data saved to" in line]
+
+
+def test_of_processes_that_begin_at_once_one_builds_the_reader(tmp_path: Path) -> None:
+    started = [_start_reading(tmp_path, 0, NUMBA_CACHE_DIR=str(tmp_path / "numba")) for _ in range(3)]
+    said = [process.communicate(timeout=300)[0] for process in started]
+    assert all("runs" in text for text in said)
+    assert _saved(said)
+    assert len(_saved(said)) == len(set(_saved(said)))
+
+
+def test_where_nothing_can_be_kept_a_run_builds_it_once_all_the_same(tmp_path: Path) -> None:
+    process = _start_reading(
+        tmp_path, 2, NUMBA_CACHE_DIR="", NUMBA_CACHE_LOCATOR_CLASSES="UserProvidedCacheLocator"
+    )  # without a folder, that one finds none
+    said = process.communicate(timeout=300)[0]
+    assert "runs" in said
+    assert _saved([said])
+    assert len(_saved([said])) == len(set(_saved([said])))
+    assert not list(tmp_path.glob("concat-numba-*"))

@@ -1,6 +1,7 @@
 """Samples from label maps: categories as segments, what is not listed as void, real maps, and broken ones."""
 
 import json
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,12 @@ def test_listed_categories_are_segments_and_all_other_pixels_are_ignored(world: 
     ids, segments = data.truth(0)
     assert ids.tolist() == [[91, 91, 0, 0], [8, 8, 0, 0]]
     assert segments == [TruthSegment(91, STUFF, 2), TruthSegment(8, THING, 2)]
+
+
+def test_another_process_is_given_the_label_maps(world: LabelMapWorld) -> None:
+    data = _open(world, SEEN)
+    given = pickle.loads(pickle.dumps(data))
+    assert torch.equal(given.sample(0).masks, data.sample(0).masks)
 
 
 def test_a_category_of_value_0_is_a_category(tmp_path: Path) -> None:
