@@ -251,7 +251,7 @@ def test_an_ended_process_loses_no_finished_group_and_leaves_no_other(
     assert images.reads <= 120 - 12
     assert sha256(resumed) == sha256(filled(tmp_path / "a", Scenes(120), clip))
     readers = [int(path.name.removeprefix("reads-")) for path in tmp_path.glob("reads-*")]
-    assert len(readers) == max(1, workers)
+    assert 1 <= len(readers) <= max(1, workers)  # on a loaded machine one may not have come to read
     assert workers == 0 or process.pid not in readers
     deadline = time.monotonic() + 10
     while alive := [reader for reader in readers if Path(f"/proc/{reader}").exists()]:
