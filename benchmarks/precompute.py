@@ -6,11 +6,14 @@ A made-up folder (seeded) of JPEGs of COCO's size, 640×480, with 8 segments eac
 then again. Two towers: the CLIP of micrococo, on the CPU, and a stand-in for a ViT-B/16 on a GPU, which takes
 pictures of 224 px and sleeps as long as such a card computes (0.35 ms a picture), so that the cores are free for
 reading. Rates are of the images after the first 64, so that they tell how a long run goes; until the first 64 are done
-passes what starting processes costs. The stores must be equal byte for byte.
+passes what starting processes costs. What the encoding process itself computes an image, in ms of a core, says how many
+workers it can take from. One thread of torch: two wait for each other where others use the machine, and that would be
+measured. The stores must be equal byte for byte.
 """
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import tempfile
@@ -89,7 +92,7 @@ class Clock(SilentReporter):
     """Notes when images are done."""
 
     def __init__(self) -> None:
-        self.times = [time.perf_counter()]
+        self.times, self.cpu = [time.perf_counter()], [time.process_time()]
 
     @contextmanager
     def task(self, *_words: Any, **_more: Any) -> Iterator[SilentTask]:
@@ -98,12 +101,17 @@ class Clock(SilentReporter):
         class Noting(SilentTask):
             def advance(self, *_n: int, **_figures: float) -> None:
                 clock.times.append(time.perf_counter())
+                clock.cpu.append(time.process_time())
 
         yield Noting()
 
     def rate(self) -> float:
         """Images a second, after the first group."""
         return (len(self.times) - 1 - CHUNK) / (self.times[-1] - self.times[CHUNK])
+
+    def own_ms(self) -> float:
+        """What this process computes an image, in ms of a core."""
+        return 1000 * (self.cpu[-1] - self.cpu[CHUNK]) / (len(self.cpu) - 1 - CHUNK)
 
     def first_group(self) -> float:
         """Seconds until the first group was done."""
@@ -138,6 +146,7 @@ def _ways(
             "images_per_second": round(rates[number], 2),
             "times_one_process": round(rates[number] / rates[workers[0]], 2),
             "all_rates": [round(clock.rate(), 2) for clock in clocks[number]],
+            "own_ms_an_image": round(statistics.median(clock.own_ms() for clock in clocks[number]), 1),
             "seconds_to_64_images": round(statistics.median(clock.first_group() for clock in clocks[number]), 1),
         }
         for number in workers
@@ -151,7 +160,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="up to how many worker processes")
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
-    torch.set_num_threads(usable_cores())
+    torch.set_num_threads(1)
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         images = make_images(Path(folder), options.images)
         towers = compare(images, list(range(options.workers + 1)), options.rounds)
@@ -161,15 +171,16 @@ def main() -> None:
         "segments": SEGMENTS,
         "rounds": options.rounds,
         "cores": usable_cores(),
+        "load_before_and_after": [round(load, 1), round(os.getloadavg()[0], 1)],
         "machine": platform.machine(),
         "versions": {"torch": torch.__version__, "pillow": Image.__version__},
         "towers": towers,
     }
-    print(f"{'tower':<24}{'way':<12}{'images/s':>10}{'times':>8}{'s to 64':>10}")
+    print(f"{'tower':<24}{'way':<12}{'images/s':>10}{'times':>8}{'s to 64':>10}{'own ms':>8}")
     for tower, ways in towers.items():
         for way, used in ways.items():
             figures = f"{used['images_per_second']:>10.1f}{used['times_one_process']:>8.2f}"
-            print(f"{tower:<24}{way:<12}{figures}{used['seconds_to_64_images']:>10.1f}")
+            print(f"{tower:<24}{way:<12}{figures}{used['seconds_to_64_images']:>10.1f}{used['own_ms_an_image']:>8.1f}")
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 
