@@ -2,9 +2,11 @@
 
 from torch import nn
 
+from pipelines.base.disk import bytes_below, check_room
 from pipelines.base.files import alone, remove
 from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.generators.dump import QueryRow, ShardWriter
+from pipelines.generators.dump_size import dump_bytes
 from pipelines.inference.extract import Assigner, extract
 from pipelines.models.extractor import load_extractor
 from pipelines.runs.run import StageContext
@@ -27,9 +29,11 @@ def execute(context: StageContext) -> None:
     if context.forced:
         remove(folder)
     with alone(folder):
-        _dump(
-            model, data, assigner, ShardWriter(folder, shard=settings.shard, names=begun.seen.names, rows=rows), context
-        )
+        shards = ShardWriter(folder, shard=settings.shard, names=begun.seen.names, rows=rows)
+        segmentor = recipe.con.segmentor
+        size = dump_bytes(rows, queries=segmentor.queries, dim=segmentor.hidden_dim, shard=settings.shard)
+        check_room(folder, size - bytes_below(folder), "The query dump")  # complete shards are there already
+        _dump(model, data, assigner, shards, context)
     context.cached["queries"] = folder
     context.device = str(begun.fabric.device)
     context.notes |= {"rows": rows}
