@@ -1,8 +1,13 @@
 """train-con: the extractor and its projector, aligned with CLIP (CONCAT eqs. 1 to 9)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
 from pipelines.base.errors import ConcatError
@@ -34,28 +39,15 @@ from pipelines.training.processes import Processes
 
 def execute(context: StageContext) -> None:
     """Trains the extractor on the seen-only images."""
-    recipe, settings, rates = context.recipe, context.recipe.con, context.recipe.con.optimiser
+    recipe, settings = context.recipe, context.recipe.con
     begun = begin(context)
     fabric = begun.fabric
     tokens = open_store(context.input("images"))
     data = training_images(context.run, context.input("train.json"), begun.seen)
-    text_dim = begun.text.shape[1]
-    extractor = Extractor(settings, text_dim, load_backbone=True)
-    if settings.checkpointing:
-        checkpoint_layers(extractor.segmentor)
-    alignments = build_alignments(settings.alignment, text_dim=text_dim)
-    objective = ConObjective(extractor, alignments, settings, begun.text, seed=recipe.seed)
-    groups = parameter_groups(
-        objective,
-        learning_rate=rates.learning_rate,
-        backbone_factor=rates.backbone_factor,
-        weight_decay=rates.weight_decay,
-        decay_biases=rates.decay_biases,
-    )
-    model, optimiser, schedule = prepared(fabric, objective, groups, settings)
-    size = _part_size(settings, begun.processes, context.reporter)
-
-    recording = _recorded(settings, extractor, begun, size)
+    built = built_for(fabric, settings, begun.text, seed=recipe.seed, load_backbone=True)
+    extractor, objective, model = built.extractor, built.objective, built.model
+    size = part_size_of(settings, begun.processes, context.reporter)
+    recording = recording_of(settings, extractor, fabric, begun.processes, size)
 
     def smaller_parts() -> bool:
         if recording is not None:
@@ -74,7 +66,12 @@ def execute(context: StageContext) -> None:
     run_training(
         context,
         fabric,
-        Training({"extractor": extractor, "alignments": alignments, "part size": size}, model, optimiser, schedule),
+        Training(
+            {"extractor": extractor, "alignments": objective.alignments, "part size": size},
+            model,
+            built.optimiser,
+            built.schedule,
+        ),
         lambda step: _batches(data, recipe, step, begun),
         losses_of,
         settings,
@@ -94,7 +91,37 @@ def execute(context: StageContext) -> None:
     }
 
 
-def _part_size(settings: ConSettings, processes: Processes, reporter: Reporter) -> PartSize:
+@dataclass(frozen=True)
+class Built:
+    """What train-con trains, and `model` as fabric set it up."""
+
+    extractor: Extractor
+    objective: ConObjective
+    model: nn.Module
+    optimiser: Optimizer
+    schedule: LambdaLR
+
+
+def built_for(fabric: Fabric, settings: ConSettings, text: Tensor, *, seed: int, load_backbone: bool) -> Built:
+    """The networks, the objective and the optimiser of the settings; `text` holds the seen names, N×C."""
+    rates, text_dim = settings.optimiser, text.shape[1]
+    extractor = Extractor(settings, text_dim, load_backbone=load_backbone)
+    if settings.checkpointing:
+        checkpoint_layers(extractor.segmentor)
+    alignments = build_alignments(settings.alignment, text_dim=text_dim)
+    objective = ConObjective(extractor, alignments, settings, text, seed=seed)
+    groups = parameter_groups(
+        objective,
+        learning_rate=rates.learning_rate,
+        backbone_factor=rates.backbone_factor,
+        weight_decay=rates.weight_decay,
+        decay_biases=rates.decay_biases,
+    )
+    model, optimiser, schedule = prepared(fabric, objective, groups, settings)
+    return Built(extractor, objective, model, optimiser, schedule)
+
+
+def part_size_of(settings: ConSettings, processes: Processes, reporter: Reporter) -> PartSize:
     """How many images a device holds at once, to begin with: all of its share, unless the settings say less.
 
     Raises:
@@ -118,14 +145,16 @@ def _part_size(settings: ConSettings, processes: Processes, reporter: Reporter) 
     return PartSize(size, fixed=True, say=reporter.say)
 
 
-def _recorded(settings: ConSettings, extractor: Extractor, begun: Beginning, size: PartSize) -> Recording | None:
+def recording_of(
+    settings: ConSettings, extractor: Extractor, fabric: Fabric, processes: Processes, size: PartSize
+) -> Recording | None:
     """The segmentor's passes as CUDA graphs, where a step is a single part on a single card."""
-    one = begun.processes.count == 1 and size.size >= settings.batch_size
-    if begun.fabric.device.type != "cuda" or not one or not settings.cuda_graphs:
+    one = processes.count == 1 and size.size >= settings.batch_size
+    if fabric.device.type != "cuda" or not one or not settings.cuda_graphs:
         return None
     crop = settings.input.crop
-    images = torch.zeros(settings.batch_size, 3, crop, crop, dtype=torch.uint8, device=begun.fabric.device)
-    with begun.fabric.autocast(), torch.random.fork_rng(devices=[begun.fabric.device]):
+    images = torch.zeros(settings.batch_size, 3, crop, crop, dtype=torch.uint8, device=fabric.device)
+    with fabric.autocast(), torch.random.fork_rng(devices=[fabric.device]):
         return recorded(extractor.segmentor, images)
 
 
