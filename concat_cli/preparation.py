@@ -19,6 +19,7 @@ def prepare(
     device: str | None,
     cache: Path | None,
     force: bool,
+    dry_run: bool = False,
 ) -> None:
     """Writes a run's recipe and splits its data set.
 
@@ -27,6 +28,7 @@ def prepare(
         given: setting → file, folder or word; None leaves the recipe's.
         unseen: names, comma-separated.
         settings: what the user sets besides, which wins.
+        dry_run: only show what would be done.
     """
     assignments = [f"{key}={quoted(value)}" for key, value in given.items() if value is not None]
     if unseen is not None:
@@ -38,4 +40,4 @@ def prepare(
     opened = open_run(
         run, cache=cache, recipe=begin, settings=assignments + list(settings or []), seed=seed, device=device
     )
-    bring_up_to_date(opened, "split-coco", force=force)
+    bring_up_to_date(opened, "split-coco", force=force, dry_run=dry_run)

@@ -20,7 +20,7 @@ from concat_cli.data_options import (
     VocabularyName,
 )
 from concat_cli.errors import guarded
-from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.options import Cache, Debug, Device, DryRun, Force, RunDir, Seed, Set
 from concat_cli.pixel_values import Ignore, pixel_values
 from concat_cli.runs import bring_up_to_date, open_run
 from concat_cli.scores import show_scores
@@ -59,6 +59,7 @@ def evaluate(
     device: Device = None,
     cache: Cache = None,
     force: Force = False,
+    dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
     """Score the validation images, inductive and transductive: predictions, metrics.json, table and panels.
@@ -70,8 +71,9 @@ def evaluate(
     if dataset is None:
         if any(value is not None for value in given):
             raise ConcatError("These options describe another data set.", mend="Name it; --dataset own for your own.")
-        bring_up_to_date(opened, "eval", force=force)
-        show_scores(run / "eval")
+        bring_up_to_date(opened, "eval", force=force, dry_run=dry_run)
+        if not dry_run:
+            show_scores(run / "eval")
         return
     from pipelines.stages.transfer import transfer_stage
 
@@ -81,8 +83,9 @@ def evaluate(
         target = _published(dataset, root, vocabulary)
     target = _ignoring(target, ignored)
     stage = transfer_stage(_with_text(target, text_embeddings, text_names))
-    bring_up_to_date(opened, stage.name, force=force, extra=stage)
-    show_scores(run / stage.folder)
+    bring_up_to_date(opened, stage.name, force=force, extra=stage, dry_run=dry_run)
+    if not dry_run:
+        show_scores(run / stage.folder)
 
 
 def _published(dataset: str, root: Path | None, vocabulary: str | None) -> Target:

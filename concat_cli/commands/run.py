@@ -6,7 +6,7 @@ import typer
 
 from concat_cli.completion import recipes
 from concat_cli.errors import guarded
-from concat_cli.options import Cache, Debug, Device, RunDir, Seed, Set
+from concat_cli.options import Cache, Debug, Device, DryRun, RunDir, Seed, Set
 from concat_cli.runs import bring_up_to_date, open_run
 
 
@@ -23,11 +23,13 @@ def run(
     seed: Seed = None,
     device: Device = None,
     cache: Cache = None,
+    dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
     """Run all stages of a recipe that are stale, and none that is fresh."""
     from concat_cli.scores import show_scores
 
     opened = open_run(run, cache=cache, recipe=recipe, settings=settings, seed=seed, device=device)
-    bring_up_to_date(opened, "eval")
-    show_scores(opened.folder / "eval")
+    bring_up_to_date(opened, "eval", dry_run=dry_run)
+    if not dry_run:
+        show_scores(opened.folder / "eval")

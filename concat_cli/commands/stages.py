@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from concat_cli.errors import guarded
-from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.options import Cache, Debug, Device, DryRun, Force, RunDir, Seed, Set
 from concat_cli.runs import bring_up_to_date, open_run
 from pipelines.runs.run import Stage
 
@@ -19,10 +19,11 @@ def stage_command(stage: Stage) -> Callable[..., None]:
         device: Device = None,
         cache: Cache = None,
         force: Force = False,
+        dry_run: DryRun = False,
         debug: Debug = False,
     ) -> None:
         opened = open_run(run, cache=cache, settings=settings, seed=seed, device=device)
-        bring_up_to_date(opened, stage.name, force=force)
+        bring_up_to_date(opened, stage.name, force=force, dry_run=dry_run)
 
     command.__doc__ = stage.about
     return command

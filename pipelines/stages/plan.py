@@ -108,12 +108,16 @@ def _forced(state: Status, target: str) -> Status:
 
 def with_disks(run: Run, stages: tuple[Planned, ...]) -> Plan:
     """A plan of these stages, and whether the disks have room for what they write."""
-    needed = {"cache": 0, "run": 0}
-    for stage in stages:
-        for written in stage.details.writes:
-            needed[written.place] += max((written.size or 0) - written.there, 0)
     if one_disk(run.cache, run.folder):
-        both = Disk(("cache", "run"), run.cache, needed["cache"] + needed["run"], free_bytes(run.cache))
-        return Plan(stages, (both,))
-    cache = Disk(("cache",), run.cache, needed["cache"], free_bytes(run.cache))
-    return Plan(stages, (cache, Disk(("run",), run.folder, needed["run"], free_bytes(run.folder))))
+        return Plan(stages, (_disk(("cache", "run"), run.cache, stages),))
+    return Plan(stages, (_disk(("cache",), run.cache, stages), _disk(("run",), run.folder, stages)))
+
+
+def _disk(places: tuple[Place, ...], folder: Path, stages: tuple[Planned, ...]) -> Disk:
+    """The most that lies there at once: what stages before left, and what a stage holds while it runs."""
+    left = most = 0
+    for stage in stages:
+        here = [written for written in stage.details.writes if written.place in places]
+        most = max(most, left + sum(written.needed for written in here))
+        left += sum(written.needed for written in here if written.lasts)
+    return Disk(places, folder, most, free_bytes(folder))

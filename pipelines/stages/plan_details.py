@@ -28,12 +28,19 @@ class Written:
     Attributes:
         size: bytes; None: unknown.
         there: of these, the bytes that an earlier run or an interrupted one left.
+        lasts: whether it stays when the stage is done; a checkpoint, and the one that takes its place, do not.
     """
 
     what: str
     place: Place
     size: int | None
     there: int = 0
+    lasts: bool = True
+
+    @property
+    def needed(self) -> int:
+        """The bytes still to be written, as far as they are known."""
+        return max((self.size or 0) - self.there, 0)
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class Details:
     writes: tuple[Written, ...] = ()
 
 
+_OF_TRAINING: Final = (Written("model", "run", None), Written("checkpoint", "run", None, lasts=False))
+"""Their sizes are known once the networks are built."""
 _DetailsOf = Callable[[Run, Images | None, Images | None], Details]
 
 
@@ -77,7 +86,7 @@ def _precompute(run: Run, train: Images | None, val: Images | None) -> Details:
 
 def _train_con(run: Run, train: Images | None, val: Images | None) -> Details:
     del val
-    return Details(train, steps=run.recipe.con.iterations, writes=_of_training("run"))
+    return Details(train, steps=run.recipe.con.iterations, writes=_OF_TRAINING)
 
 
 def _dump(run: Run, train: Images | None, val: Images | None) -> Details:
@@ -90,23 +99,18 @@ def _dump(run: Run, train: Images | None, val: Images | None) -> Details:
 
 def _train_cat(run: Run, train: Images | None, val: Images | None) -> Details:
     del train, val
-    return Details(steps=run.recipe.cat.iterations, writes=_of_training("run"))
+    return Details(steps=run.recipe.cat.iterations, writes=_OF_TRAINING)
 
 
 def _finetune(run: Run, train: Images | None, val: Images | None) -> Details:
     del train, val
-    return Details(steps=run.recipe.finetune.iterations, writes=_of_training("run"))
+    return Details(steps=run.recipe.finetune.iterations, writes=_OF_TRAINING)
 
 
 def _eval(run: Run, train: Images | None, val: Images | None) -> Details:
     del train
     size = None if val is None else _query_bytes(run.recipe, val.count, EVAL_SHARD)
     return Details(val, writes=(Written("queries", "run", size),))
-
-
-def _of_training(place: Place) -> tuple[Written, ...]:
-    """Their sizes are known once the networks are built."""
-    return Written("model", place, None), Written("checkpoint", place, None)
 
 
 _DETAILS: Final[dict[str, _DetailsOf]] = {

@@ -14,6 +14,7 @@ from pipelines.clip.encoder import load_clip
 from pipelines.clip.masked import masked_image
 from pipelines.clip.weights import RANDOM
 from pipelines.data.formats.labelled_images import LabelledImages
+from pipelines.data.loading.transforms import TrainTransform
 from pipelines.generators.build import build_generator
 from pipelines.generators.output import QueryGenerator
 from pipelines.inference.extract import Assigner, extract
@@ -70,13 +71,14 @@ def con_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, written: Networks, re
     Raises:
         ConcatError: so many devices cannot share a step.
     """
-    settings, crop = recipe.con, recipe.con.input.crop
+    settings = recipe.con
     size = part_size_of(settings, Processes(count=sizes.devices), reporter)
     text = made_up_text(sizes.seen, sizes.text_dim).to(fabric.device)
     built = built_for(fabric, settings, text, seed=recipe.seed, load_backbone=False)
     recording = recording_of(settings, built.extractor, fabric, Processes(count=sizes.devices), size)
-    pictures = MadeUpImages(crop, crop, sizes.segments, sizes.seen)
-    samples = [pictures.sample(number) for number in range(-(-settings.batch_size // sizes.devices))]
+    transform, share = TrainTransform(settings.input), range(-(-settings.batch_size // sizes.devices))
+    pictures = [sizes.images(sizes.seen).sample(number) for number in share]
+    samples = [transform(picture, number) for number, picture in enumerate(pictures)]
     if fabric.device.type == "cuda":
         samples = [sample.pin_memory() for sample in samples]
     tokens = made_up_tokens(samples, sizes.text_dim)
@@ -85,6 +87,8 @@ def con_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, written: Networks, re
 
     def step() -> None:
         queries = settings.segmentor.queries
+        if not recipe.runtime.workers:  # no process makes the next samples meanwhile
+            _ = [transform(picture, number) for number, picture in enumerate(pictures)]
         parts = parts_of_step(0, samples, tokens, size=size.size, queries=queries, processes=Processes())
         built.optimiser.zero_grad()
         for part in parts:

@@ -1,7 +1,7 @@
 """How long the stages of a plan will take, told from a few repetitions of what each of them repeats.
 
-Images are made up, and so are CLIP's weights: neither their values nor the run's own files are needed. What is not timed
-is said where it is told: reading images, and the scores of eval.
+Images are made up, and so are CLIP's weights: neither their values nor the run's own files are needed. Not timed are the
+reading of images, which loader processes do meanwhile where there are enough, and the scores of eval.
 """
 
 import math
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 
 from pipelines.base.errors import ConcatError
@@ -47,8 +48,23 @@ class Timed:
     peak: int | None
 
 
-def timed(run: Run, plan: Plan, *, devices: int, steps: int) -> tuple[Plan, dict[str, Timed]]:
-    """The plan with the sizes that are known once networks are built, and the times of its stages by name.
+@dataclass(frozen=True)
+class Timing:
+    """A plan with the sizes that are known once networks are built, the times of its stages by name, and the device."""
+
+    plan: Plan
+    times: dict[str, Timed]
+    device: str
+
+    @property
+    def seconds(self) -> float | None:
+        """Of all timed stages; None: one of them is unknown."""
+        known = [time.seconds for time in self.times.values() if time.seconds is not None]
+        return sum(known) if len(known) == len(self.times) else None
+
+
+def timed(run: Run, plan: Plan, *, devices: int, steps: int) -> Timing:
+    """Times the stages of a plan that would run.
 
     Args:
         devices: how many like this one will share the work.
@@ -70,7 +86,13 @@ def timed(run: Run, plan: Plan, *, devices: int, steps: int) -> tuple[Plan, dict
             found[stage.name] = _told(stage, measure, count, unit, sizes)
             stages[place] = replace(stage, details=replace(stage.details, writes=_sized(stage, written, run.recipe)))
             task.advance()
-    return with_disks(run, tuple(stages)), found
+    return Timing(with_disks(run, tuple(stages)), found, _name_of(fabric.device))
+
+
+def _name_of(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"CPU with {torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
 
 
 def sizes_of(run: Run, stage: Planned, devices: int) -> Sizes:
@@ -142,4 +164,4 @@ def _sized(stage: Planned, written: Networks, recipe: Recipe) -> tuple[Written, 
     model = written.model
     if stage.name == "finetune":
         model *= 1 + -(-recipe.finetune.iterations // recipe.finetune.keep_every)
-    return Written("model", "run", model), Written("checkpoint", "run", written.checkpoint)
+    return Written("model", "run", model), Written("checkpoint", "run", 2 * written.checkpoint, lasts=False)

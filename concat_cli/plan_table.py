@@ -1,0 +1,141 @@
+"""A plan as a table and a few lines, or as plain values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from concat_cli.console import out, table
+from pipelines.base.disk import in_words
+
+if TYPE_CHECKING:
+    from pipelines.runs.run import Run
+    from pipelines.stages.plan import Disk, Plan, Planned
+    from pipelines.stages.plan_details import Written
+    from pipelines.stages.timing import Timed, Timing
+
+UNKNOWN = "?"
+_SIGNS = {"listed": "", "estimated": "~", "at most": "≤"}
+
+
+def show_plan(run: Run, plan: Plan, timing: Timing | None = None, *, devices: int = 1) -> None:
+    """Prints what would be done; with times and memory, if they were measured."""
+    columns = ["stage", "why", "writes", "images", "steps"]
+    rows = [[stage.name, _why(stage), _writes(stage), _images(stage), _steps(stage)] for stage in plan.stages]
+    if timing is not None:
+        columns += ["memory", "time"]
+        for row, stage in zip(rows, plan.stages, strict=True):
+            row += _measured(timing.times.get(stage.name))
+    table(f"{run.folder}  ({run.recipe.name})", columns, rows, texts=3)
+    for line in [*_disk_lines(run, plan), *_remarks(plan, timing, devices)]:
+        out.print(escape(line), soft_wrap=True)
+
+
+def plan_values(run: Run, plan: Plan, timing: Timing | None = None, *, devices: int = 1) -> dict[str, Any]:
+    """What `show_plan` shows, for json: sizes in bytes, times in seconds, null where something is unknown."""
+    times = timing.times if timing else {}
+    values: dict[str, Any] = {
+        "run": str(run.folder),
+        "recipe": run.recipe.name,
+        "stages": [_stage_values(stage, times.get(stage.name)) for stage in plan.stages],
+        "disks": [
+            {
+                "holds": list(disk.places),
+                "folder": str(disk.folder),
+                "needed": disk.needed,
+                "free": disk.free,
+                "fits": disk.fits,
+            }
+            for disk in plan.disks
+        ],
+    }
+    if timing is not None:
+        values |= {"device": timing.device, "devices": devices, "seconds": timing.seconds}
+    return values
+
+
+def _stage_values(stage: Planned, time: Timed | None) -> dict[str, Any]:
+    images = stage.details.images
+    return {
+        "name": stage.name,
+        "state": stage.state,
+        "why": stage.why,
+        "images": images and {"count": images.count, "segments": images.segments, "how": images.how},
+        "views": stage.details.views,
+        "steps": stage.details.steps,
+        "writes": [vars(written) for written in stage.details.writes],
+        "seconds": time and time.seconds,
+        "seconds_each": time.each if time and time.peak is not None else None,
+        "each": time and time.unit,
+        "peak_memory": time and time.peak,
+    }
+
+
+def _why(stage: Planned) -> str:
+    return escape(stage.why or stage.state) if stage.runs else "[green]fresh[/]"
+
+
+def _images(stage: Planned) -> str:
+    images, views = stage.details.images, stage.details.views
+    if images is None:
+        return "" if not stage.runs or stage.details.steps or not stage.details.writes else UNKNOWN
+    return f"{_SIGNS[images.how]}{images.count:,}" + (f" × {views}" if views > 1 else "")
+
+
+def _steps(stage: Planned) -> str:
+    return f"{stage.details.steps:,}" if stage.details.steps else ""
+
+
+def _writes(stage: Planned) -> str:
+    return ", ".join(_written(written) for written in stage.details.writes)
+
+
+def _written(written: Written) -> str:
+    if written.size is None:
+        return f"{written.what} {UNKNOWN}"
+    there = f" ({in_words(written.there)} there)" if written.there else ""
+    return f"{written.what} {in_words(written.size)}{there}"
+
+
+def _measured(time: Timed | None) -> list[str]:
+    if time is None:
+        return ["", ""]
+    if time.peak is None:
+        return ["[red]too little[/]", UNKNOWN]
+    return [in_words(time.peak), UNKNOWN if time.seconds is None else duration(time.seconds)]
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _disk_lines(run: Run, plan: Plan) -> list[str]:
+    return [_disk_line(run, disk) for disk in plan.disks]
+
+
+def _disk_line(run: Run, disk: Disk) -> str:
+    folders = {"cache": run.cache, "run": run.folder}
+    where = " and ".join(f"{place} {folders[place]}" for place in disk.places)
+    fits = "" if disk.fits else ": too little"
+    return f"{where}: {in_words(disk.needed)} to write, {in_words(disk.free)} free{fits}"
+
+
+def _remarks(plan: Plan, timing: Timing | None, devices: int) -> list[str]:
+    remarks = []
+    if timing is not None and timing.times:
+        total = UNKNOWN if timing.seconds is None else duration(timing.seconds)
+        such = f", assuming {devices} such devices that share the images" if devices > 1 else ""
+        remarks.append(f"in all {total} on {timing.device}{such}; reading images and scoring are not counted")
+    how = {stage.details.images.how for stage in plan.running if stage.details.images}
+    if "estimated" in how:
+        remarks.append("~ is told from annotations that are still to be split")
+    if "at most" in how:
+        remarks.append("≤ is before images with unseen pixels alone are left out")
+    running = [written for stage in plan.running for written in stage.details.writes]
+    if any(written.size is None for written in running):
+        remarks.append("? is known once the split stands, or, of networks, when `concat plan` builds them")
+    return remarks
