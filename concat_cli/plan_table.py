@@ -27,7 +27,7 @@ def show_plan(run: Run, plan: Plan, timing: Timing | None = None, *, devices: in
         columns += ["memory", "time"]
         for row, stage in zip(rows, plan.stages, strict=True):
             row += _measured(timing.times.get(stage.name))
-    table(f"{run.folder}  ({run.recipe.name})", columns, rows, texts=3)
+    table(f"{run.folder}  ({run.recipe.name})", columns, rows, texts=3, unbroken=(0, 2, 5))
     for line in [*_disk_lines(run, plan), *_remarks(plan, timing, devices)]:
         out.print(escape(line), soft_wrap=True)
 
@@ -69,6 +69,7 @@ def _stage_values(stage: Planned, time: Timed | None) -> dict[str, Any]:
         "seconds_each": time.each if time and time.peak is not None else None,
         "each": time and time.unit,
         "peak_memory": time and time.peak,
+        "whole": time and time.whole,
     }
 
 
@@ -88,7 +89,7 @@ def _steps(stage: Planned) -> str:
 
 
 def _writes(stage: Planned) -> str:
-    return ", ".join(_written(written) for written in stage.details.writes)
+    return "\n".join(_written(written) for written in stage.details.writes)
 
 
 def _written(written: Written) -> str:
@@ -103,11 +104,14 @@ def _measured(time: Timed | None) -> list[str]:
         return ["", ""]
     if time.peak is None:
         return ["[red]too little[/]", UNKNOWN]
-    return [in_words(time.peak), UNKNOWN if time.seconds is None else duration(time.seconds)]
+    memory = in_words(time.peak) if time.whole else f"> {in_words(time.peak)}"
+    return [memory, UNKNOWN if time.seconds is None else duration(time.seconds)]
 
 
 def duration(seconds: float) -> str:
     """Seconds, minutes or hours, whichever reads best."""
+    if seconds < 1:
+        return "< 1 s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
@@ -126,10 +130,14 @@ def _disk_line(run: Run, disk: Disk) -> str:
 
 def _remarks(plan: Plan, timing: Timing | None, devices: int) -> list[str]:
     remarks = []
+    if not plan.running:
+        remarks.append("all is fresh; nothing to do")
     if timing is not None and timing.times:
         total = UNKNOWN if timing.seconds is None else duration(timing.seconds)
         such = f", assuming {devices} such devices that share the images" if devices > 1 else ""
         remarks.append(f"in all {total} on {timing.device}{such}; reading images and scoring are not counted")
+    if timing is not None and not all(time.whole for time in timing.times.values()):
+        remarks.append("> was measured on some of the images that are held at once, as many as a CPU can be asked for")
     how = {stage.details.images.how for stage in plan.running if stage.details.images}
     if "estimated" in how:
         remarks.append("~ is told from annotations that are still to be split")

@@ -51,5 +51,5 @@ def in_words(size: int) -> str:
     """Bytes as KiB, MiB, GiB or TiB."""
     for unit, power in (("TiB", 40), ("GiB", 30), ("MiB", 20)):
         if size >= 2**power:
-            return f"{size / 2**power:.1f} {unit}"
+            return f"{size / 2**power:.{0 if size >= 100 * 2**power else 1}f} {unit}"
     return f"{-(-size // 2**10)} KiB"

@@ -114,6 +114,7 @@ def _eval(run: Run, train: Images | None, val: Images | None) -> Details:
 
 
 _DETAILS: Final[dict[str, _DetailsOf]] = {
+    "make-micrococo": _render,
     "precompute": _precompute,
     "train-con": _train_con,
     "dump-queries": _dump,

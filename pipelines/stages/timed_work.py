@@ -1,8 +1,8 @@
-"""What each long stage repeats, on made-up inputs of a recipe's sizes; nothing is read but configs, nothing written."""
+"""What each long stage repeats, on made-up inputs of a recipe's sizes; nothing is read but configs, nothing made."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -31,6 +31,9 @@ from pipelines.training.loop import Losses
 from pipelines.training.processes import Processes
 from pipelines.training.stopwatch import Work
 
+_CPU_PIXELS: Final = 2**20
+"""Pixels that a CPU is asked for at once: it takes long, and has no way to say that its memory does not suffice."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -58,14 +61,20 @@ class Sizes:
 
 
 @dataclass
-class Networks:
-    """Bytes of what a stage writes, filled in when its work is made."""
+class Made:
+    """What is known of a stage once its work is made.
+
+    Attributes:
+        model, checkpoint: bytes that it writes.
+        share: of the images that one device holds at once, those that were timed.
+    """
 
     model: int = 0
     checkpoint: int = 0
+    share: float = 1.0
 
 
-def con_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, written: Networks, reporter: Reporter) -> Work:
+def con_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, made: Made, reporter: Reporter) -> Work:
     """A step of train-con, as much of it as one of the devices computes.
 
     Raises:
@@ -76,14 +85,16 @@ def con_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, written: Networks, re
     text = made_up_text(sizes.seen, sizes.text_dim).to(fabric.device)
     built = built_for(fabric, settings, text, seed=recipe.seed, load_backbone=False)
     recording = recording_of(settings, built.extractor, fabric, Processes(count=sizes.devices), size)
-    transform, share = TrainTransform(settings.input), range(-(-settings.batch_size // sizes.devices))
-    pictures = [sizes.images(sizes.seen).sample(number) for number in share]
+    transform, share = TrainTransform(settings.input), -(-settings.batch_size // sizes.devices)
+    count = _at_once(share, settings.input.crop**2, fabric)
+    made.share = count / share
+    pictures = [sizes.images(sizes.seen).sample(number) for number in range(count)]
     samples = [transform(picture, number) for number, picture in enumerate(pictures)]
     if fabric.device.type == "cuda":
         samples = [sample.pin_memory() for sample in samples]
     tokens = made_up_tokens(samples, sizes.text_dim)
-    written.model = state_bytes(built.extractor)
-    written.checkpoint = written.model + state_bytes(built.objective.alignments) + _moments(built.objective)
+    made.model = state_bytes(built.extractor)
+    made.checkpoint = made.model + state_bytes(built.objective.alignments) + _moments(built.objective)
 
     def step() -> None:
         queries = settings.segmentor.queries
@@ -106,6 +117,11 @@ def con_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, written: Networks, re
         return size.halve()
 
     return lambda: _in_parts(step, smaller)
+
+
+def _at_once(images: int, pixels: int, fabric: Fabric) -> int:
+    """How many of a number of images, of so many pixels each, are computed at once."""
+    return images if fabric.device.type == "cuda" else max(1, min(images, _CPU_PIXELS // pixels))
 
 
 def _in_parts(step: Work, smaller: Callable[[], bool]) -> None:
@@ -140,8 +156,10 @@ def clip_batch(recipe: Recipe, sizes: Sizes, fabric: Fabric) -> Work:
     return work
 
 
-def forward_batch(recipe: Recipe, sizes: Sizes, fabric: Fabric, *, names: int, batch_size: int) -> Work:
+def forward_batch(recipe: Recipe, sizes: Sizes, fabric: Fabric, made: Made, *, names: int, batch_size: int) -> Work:
     """A batch of images through the extractor at inference, its queries assigned to `names` names."""
+    count = _at_once(batch_size, recipe.con.input.test_short * recipe.con.input.test_long, fabric)
+    made.share = count / batch_size
     extractor = Extractor(recipe.con, sizes.text_dim, load_backbone=False).eval()
     model = fabric.setup_module(extractor)
     text = made_up_text(names, sizes.text_dim).to(fabric.device)
@@ -152,9 +170,9 @@ def forward_batch(recipe: Recipe, sizes: Sizes, fabric: Fabric, *, names: int, b
         for extracted in extract(
             model,
             images,
-            range(batch_size),
+            range(count),
             input=recipe.con.input,
-            batch_size=batch_size,
+            batch_size=count,
             device=fabric.device,
         ):
             assigner(extracted)
@@ -162,7 +180,7 @@ def forward_batch(recipe: Recipe, sizes: Sizes, fabric: Fabric, *, names: int, b
     return work
 
 
-def cat_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, written: Networks) -> Work:
+def cat_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, made: Made) -> Work:
     """A step of train-cat."""
     settings, segmentor = recipe.cat, recipe.con.segmentor
     dim = segmentor.hidden_dim
@@ -178,10 +196,10 @@ def cat_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, written: Networks) ->
         own = batch.to(fabric.device)
         return cat_losses(module, head, own, text, settings, recipe.con.matching, torch.Generator().manual_seed(0))
 
-    return _step_of(generator, settings, losses, fabric, written)
+    return _step_of(generator, settings, losses, fabric, made)
 
 
-def finetune_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, written: Networks) -> Work:
+def finetune_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, made: Made) -> Work:
     """A step of finetune."""
     settings, segmentor, seen = recipe.finetune, recipe.con.segmentor, sizes.seen
     dim = segmentor.hidden_dim
@@ -199,7 +217,7 @@ def finetune_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, written: Network
         own = batch.to(fabric.device)
         return union_losses(module, generator, own, text, seen, settings, recipe.con.matching, noise)
 
-    return _step_of(head, settings, losses, fabric, written)
+    return _step_of(head, settings, losses, fabric, made)
 
 
 def _step_of(
@@ -207,12 +225,12 @@ def _step_of(
     settings: LoopSettings,
     losses_of: Callable[[nn.Module], Losses],
     fabric: Fabric,
-    written: Networks,
+    made: Made,
 ) -> Work:
     """A step of the training loop on what `losses_of` a module gives."""
     groups = [{"params": [p for p in module.parameters() if p.requires_grad], "lr": settings.optimiser.learning_rate}]
-    written.model = state_bytes(module)
-    written.checkpoint = written.model + _moments(module)
+    made.model = state_bytes(module)
+    made.checkpoint = made.model + _moments(module)
     model, optimiser, _ = prepared(fabric, module, groups, settings)
 
     def step() -> None:
@@ -226,7 +244,7 @@ def _step_of(
 
 
 def state_bytes(module: nn.Module) -> int:
-    """The bytes of a module's tensors, as they are written."""
+    """The bytes of a module's tensors, as they are made."""
     tensors = [value for value in module.state_dict().values() if isinstance(value, torch.Tensor)]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 

@@ -1,7 +1,7 @@
 """How long the stages of a plan will take, told from a few repetitions of what each of them repeats.
 
-Images are made up, and so are CLIP's weights: neither their values nor the run's own files are needed. Not timed are the
-reading of images, which loader processes do meanwhile where there are enough, and the scores of eval.
+Images are made up, and so are CLIP's weights: neither their values nor the run's own files are needed. Not timed are
+the reading of images, which loader processes do meanwhile where there are enough, and the scores of eval.
 """
 
 import math
@@ -21,7 +21,7 @@ from pipelines.runs.run import Run
 from pipelines.stages.counts import categories_of
 from pipelines.stages.plan import Plan, Planned, with_disks
 from pipelines.stages.plan_details import Written
-from pipelines.stages.timed_work import Networks, Sizes, cat_step, clip_batch, con_step, finetune_step, forward_batch
+from pipelines.stages.timed_work import Made, Sizes, cat_step, clip_batch, con_step, finetune_step, forward_batch
 from pipelines.training.devices import make_fabric
 from pipelines.training.stopwatch import Measured, Work, measured
 
@@ -40,12 +40,14 @@ class Timed:
         seconds: of the whole stage; None: how many images there will be is unknown.
         each: seconds of one repetition of `unit`, on one device.
         peak: bytes of memory, of a device or of this process; None: it does not suffice.
+        whole: whether it was measured with all images that a device holds at once.
     """
 
     seconds: float | None
     each: float
     unit: str
     peak: int | None
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,12 @@ def timed(run: Run, plan: Plan, *, devices: int, steps: int) -> Timing:
     todo = [place for place, stage in enumerate(stages) if stage.runs and stage.name in TIMED]
     with run.reporter.task("time stages", len(todo), unit="stage") as task:
         for place in todo:
-            stage, written = stages[place], Networks()
+            stage, made = stages[place], Made()
             sizes = sizes_of(run, stage, devices)
-            work, count, unit = _work_of(stage, run.recipe, sizes, fabric, written, run.reporter)
-            measure = measured(work, steps=steps, device=fabric.device)
-            found[stage.name] = _told(stage, measure, count, unit, sizes)
-            stages[place] = replace(stage, details=replace(stage.details, writes=_sized(stage, written, run.recipe)))
+            make, count, unit = _work_of(stage, run.recipe, sizes, fabric, made, run.reporter)
+            measure = measured(make, steps=steps, device=fabric.device)
+            found[stage.name] = _told(stage, measure, count, unit, sizes, made)
+            stages[place] = replace(stage, details=replace(stage.details, writes=_sized(stage, made, run.recipe)))
             task.advance()
     return Timing(with_disks(run, tuple(stages)), found, _name_of(fabric.device))
 
@@ -123,29 +125,29 @@ def _text_dim(recipe: Recipe) -> int:
 
 
 def _work_of(
-    stage: Planned, recipe: Recipe, sizes: Sizes, fabric: Fabric, written: Networks, reporter: Reporter
+    stage: Planned, recipe: Recipe, sizes: Sizes, fabric: Fabric, made: Made, reporter: Reporter
 ) -> tuple[Callable[[], Work], int, str]:
     """What makes the work that a stage repeats, how many units one repetition is, and their name."""
     if stage.name == "precompute":
         return lambda: clip_batch(recipe, sizes, fabric), recipe.clip.batch_size, "picture"
     if stage.name == "train-con":
-        return lambda: con_step(recipe, sizes, fabric, written, reporter), 1, "step"
+        return lambda: con_step(recipe, sizes, fabric, made, reporter), 1, "step"
     if stage.name == "train-cat":
-        return lambda: cat_step(recipe, sizes, fabric, written), 1, "step"
+        return lambda: cat_step(recipe, sizes, fabric, made), 1, "step"
     if stage.name == "finetune":
-        return lambda: finetune_step(recipe, sizes, fabric, written), 1, "step"
+        return lambda: finetune_step(recipe, sizes, fabric, made), 1, "step"
     seen_alone = stage.name == "dump-queries"
     batch = recipe.dump.batch_size if seen_alone else recipe.eval.batch_size
     names = sizes.seen if seen_alone else sizes.names
-    return lambda: forward_batch(recipe, sizes, fabric, names=names, batch_size=batch), batch, "image"
+    return lambda: forward_batch(recipe, sizes, fabric, made, names=names, batch_size=batch), batch, "image"
 
 
-def _told(stage: Planned, measure: Measured | None, count: int, unit: str, sizes: Sizes) -> Timed:
+def _told(stage: Planned, measure: Measured | None, count: int, unit: str, sizes: Sizes, made: Made) -> Timed:
     if measure is None:
         return Timed(None, math.nan, unit, None)
-    each, units = measure.seconds / count, _units(stage, unit)
+    each, units = measure.seconds / (count * made.share), _units(stage, unit)
     shared = sizes.devices if stage.name in SHARED and unit != "step" else 1  # a step was timed as it is shared
-    return Timed(None if units is None else units * each / shared, each, unit, measure.peak)
+    return Timed(None if units is None else units * each / shared, each, unit, measure.peak, made.share == 1)
 
 
 def _units(stage: Planned, unit: str) -> int | None:
@@ -157,11 +159,11 @@ def _units(stage: Planned, unit: str) -> int | None:
     return details.views * (details.images.count + ((details.images.segments or 0) if unit == "picture" else 0))
 
 
-def _sized(stage: Planned, written: Networks, recipe: Recipe) -> tuple[Written, ...]:
+def _sized(stage: Planned, made: Made, recipe: Recipe) -> tuple[Written, ...]:
     """What a stage writes, now that its networks were built; finetune keeps iterates besides."""
-    if not written.model:
+    if not made.model:
         return stage.details.writes
-    model = written.model
+    model = made.model
     if stage.name == "finetune":
         model *= 1 + -(-recipe.finetune.iterations // recipe.finetune.keep_every)
-    return Written("model", "run", model), Written("checkpoint", "run", 2 * written.checkpoint, lasts=False)
+    return Written("model", "run", model), Written("checkpoint", "run", 2 * made.checkpoint, lasts=False)
