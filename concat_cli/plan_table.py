@@ -21,13 +21,13 @@ _SIGNS = {"listed": "", "estimated": "~", "at most": "≤"}
 
 def show_plan(run: Run, plan: Plan, timing: Timing | None = None, *, devices: int = 1) -> None:
     """Prints what would be done; with times and memory, if they were measured."""
-    columns = ["stage", "why", "writes", "images", "steps"]
-    rows = [[stage.name, _why(stage), _writes(stage), _images(stage), _steps(stage)] for stage in plan.stages]
+    columns = ["stage", "why", "work", "writes"]
+    rows = [[stage.name, _why(stage), _work(stage), _writes(stage)] for stage in plan.stages]
     if timing is not None:
-        columns += ["memory", "time"]
+        columns.append("takes")
         for row, stage in zip(rows, plan.stages, strict=True):
-            row += _measured(timing.times.get(stage.name))
-    table(f"{run.folder}  ({run.recipe.name})", columns, rows, texts=3, unbroken=(0, 2, 5))
+            row.append(_measured(timing.times.get(stage.name)))
+    table(f"{run.folder}  ({run.recipe.name})", columns, rows, texts=4, unbroken=(0, 2, 3, 4))
     for line in [*_disk_lines(run, plan), *_remarks(plan, timing, devices)]:
         out.print(escape(line), soft_wrap=True)
 
@@ -77,15 +77,15 @@ def _why(stage: Planned) -> str:
     return escape(stage.why or stage.state) if stage.runs else "[green]fresh[/]"
 
 
-def _images(stage: Planned) -> str:
-    images, views = stage.details.images, stage.details.views
-    if images is None:
-        return "" if not stage.runs or stage.details.steps or not stage.details.writes else UNKNOWN
-    return f"{_SIGNS[images.how]}{images.count:,}" + (f" × {views}" if views > 1 else "")
-
-
-def _steps(stage: Planned) -> str:
-    return f"{stage.details.steps:,}" if stage.details.steps else ""
+def _work(stage: Planned) -> str:
+    details = stage.details
+    lines = [f"{details.steps:,} steps"] if details.steps else []
+    if details.images is not None:
+        views = f" × {details.views}" if details.views > 1 else ""
+        lines.append(f"{_SIGNS[details.images.how]}{details.images.count:,}{views} images")
+    elif details.writes and not details.steps:
+        lines.append(f"{UNKNOWN} images")
+    return "\n".join(lines)
 
 
 def _writes(stage: Planned) -> str:
@@ -99,13 +99,14 @@ def _written(written: Written) -> str:
     return f"{written.what} {in_words(written.size)}{there}"
 
 
-def _measured(time: Timed | None) -> list[str]:
+def _measured(time: Timed | None) -> str:
+    """Time and memory."""
     if time is None:
-        return ["", ""]
+        return ""
     if time.peak is None:
-        return ["[red]too little[/]", UNKNOWN]
+        return "[red]too much\nmemory[/]"
     memory = in_words(time.peak) if time.whole else f"> {in_words(time.peak)}"
-    return [memory, UNKNOWN if time.seconds is None else duration(time.seconds)]
+    return f"{UNKNOWN if time.seconds is None else duration(time.seconds)}\n{memory}"
 
 
 def duration(seconds: float) -> str:
@@ -114,7 +115,7 @@ def duration(seconds: float) -> str:
         return "< 1 s"
     if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
 def _disk_lines(run: Run, plan: Plan) -> list[str]:
@@ -142,7 +143,7 @@ def _remarks(plan: Plan, timing: Timing | None, devices: int) -> list[str]:
     if "estimated" in how:
         remarks.append("~ is told from annotations that are still to be split")
     if "at most" in how:
-        remarks.append("≤ is before images with unseen pixels alone are left out")
+        remarks.append("≤ is before the protocol leaves images out")
     running = [written for stage in plan.running for written in stage.details.writes]
     if any(written.size is None for written in running):
         remarks.append("? is known once the split stands, or, of networks, when `concat plan` builds them")
