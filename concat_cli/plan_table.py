@@ -95,7 +95,7 @@ def _writes(stage: Planned) -> str:
 def _written(written: Written) -> str:
     if written.size is None:
         return f"{written.what} {UNKNOWN}"
-    there = f" ({in_words(written.there)} there)" if written.there else ""
+    there = f"\n{in_words(written.there)} are there" if written.there else ""
     return f"{written.what} {in_words(written.size)}{there}"
 
 
