@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from pipelines.base.errors import ConcatError
-from pipelines.data.files.archives import open_files
+from pipelines.data.files.archives import exists, on_disk, open_files
 from pipelines.data.formats.label_map_pairs import pair_label_maps
 from pipelines.data.sets.locations import Location, Locations
 from pipelines.data.splits.expected import Counted, count_kept, count_listed, kept_of
@@ -91,7 +91,8 @@ def _locations(run: Run) -> Locations | None:
 
 
 def _label_maps(where: Location, cache: Path) -> int | None:
-    if where.labels is None:
+    """How many images have a label map; None: they cannot be listed, or a zip within a zip would be copied for it."""
+    if where.labels is None or any(_zip_in_zip(path) for path in where.pixels().values()):
         return None
     try:
         images, labels = open_files(where.images, cache), open_files(where.labels, cache)
@@ -100,9 +101,12 @@ def _label_maps(where: Location, cache: Path) -> int | None:
         return None
 
 
-def _readable(annotations: Path) -> bool:
-    from pipelines.data.files.archives import exists
+def _zip_in_zip(path: Path) -> bool:
+    outer = on_disk(path)
+    return outer != path and any(part.endswith(".zip") for part in path.relative_to(outer).parts)
 
+
+def _readable(annotations: Path) -> bool:
     try:
         return exists(annotations)
     except ConcatError:

@@ -1,11 +1,15 @@
 """What a plan says before a run has begun: images, sizes, disks."""
 
+import hashlib
+import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from pipelines.base.errors import ConcatError
+from pipelines.base.files import write_json
 from pipelines.base.progress import SilentReporter
 from pipelines.clip.model_files import embedding_dim
 from pipelines.clip.settings import ClipSettings
@@ -101,6 +105,30 @@ def test_a_disk_must_hold_what_lasts_and_what_a_stage_holds_while_it_runs(
     assert caught.value.file == tmp_path / "cache"
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=130))
     with_disks(_run(tmp_path, "smoke"), stages).check_room()
+
+
+def test_a_dump_that_was_interrupted_is_partly_there(tmp_path: Path) -> None:
+    run, made_from = _run(tmp_path, "smoke"), {"seed": 0, "settings": {"a": 1}}
+    key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:16]
+    write_json(run.folder / ".dump.partial/key.json", made_from | {"forced": False})
+    write_json(run.cache / "queries" / key / "000.h5", "x" * 997)
+    (queries,) = _named(_plan(run))["dump-queries"].details.writes
+    assert queries.there == 1000
+    assert queries.size is not None
+    assert queries.needed == queries.size - 1000
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_label_maps_are_counted_but_for_zips_in_zips(inner: bool, tmp_path: Path) -> None:
+    for name, suffix in (("images", "jpg"), ("labels", "png")):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            for number in range(3):
+                archive.writestr(f"{number}.{suffix}", b"")
+            archive.writestr("more.zip", b"")
+    labels = tmp_path / "labels.zip" / ("more.zip" if inner else "")
+    given = (f'data.images="{tmp_path / "images.zip"}"', f'data.labels="{labels}"')
+    images = _named(_plan(_run(tmp_path, "concat_zss", *given)))["precompute"].details.images
+    assert images == (None if inner else Images(3, None, "at most"))
 
 
 def test_evaluation_keeps_shards_of_as_many_images_as_is_planned() -> None:
