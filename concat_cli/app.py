@@ -21,6 +21,7 @@ COMMANDS = {
     **{s.name: Lazy("stages:stage_command", IN_ORDER, s.sections, arguments=(s,)) for s in STAGES[1:-1]},
     "eval": Lazy("evaluate:evaluate", IN_ORDER, STAGES[-1].sections),
     "run": Lazy("run:run", RUNS),
+    "plan": Lazy("plan:plan", RUNS),
     "demo": Lazy("demo:demo", RUNS),
     "predict": Lazy("predict:predict", USE),
     "export": Lazy("export:export", USE),

@@ -1,6 +1,6 @@
 """Progress, tables and the error panel."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -50,11 +50,18 @@ class RichReporter:
         out.print(f"[cyan]›[/] {escape(text)}", soft_wrap=not out.is_terminal)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, texts: int = 1) -> None:
-    """Prints a table; the first `texts` columns are text, the others figures."""
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    texts: int = 1,
+    unbroken: Collection[int] = (),
+) -> None:
+    """Prints a table; the first `texts` columns are text, the others figures; lines of `unbroken` ones stay whole."""
     sheet = Table(title=title, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
-        sheet.add_column(column, justify="left" if index < texts else "right")
+        sheet.add_column(column, justify="left" if index < texts else "right", no_wrap=index in unbroken)
     for row in rows:
         sheet.add_row(*row)
     out.print(sheet)

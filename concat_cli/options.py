@@ -34,5 +34,9 @@ Cache = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run this stage again even if it is fresh, from its start.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Show what would run, why, and how much it would write where; write nothing."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and warnings of libraries.")]
 Json = Annotated[bool, typer.Option("--json", help="Print json in place of a table.")]

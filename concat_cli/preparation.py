@@ -21,6 +21,7 @@ def prepare(
     device: str | None,
     cache: Path | None,
     force: bool,
+    dry_run: bool = False,
 ) -> None:
     """Writes a run's recipe and splits its data set.
 
@@ -30,6 +31,7 @@ def prepare(
         unseen: names, comma-separated.
         allow_seen_unseen: False leaves the recipe's.
         settings: what the user sets besides, which wins.
+        dry_run: only show what would be done.
     """
     assignments = [f"{key}={quoted(value)}" for key, value in given.items() if value is not None]
     if unseen is not None:
@@ -43,4 +45,4 @@ def prepare(
     opened = open_run(
         run, cache=cache, recipe=begin, settings=assignments + list(settings or []), seed=seed, device=device
     )
-    bring_up_to_date(opened, "split-coco", force=force)
+    bring_up_to_date(opened, "split-coco", force=force, dry_run=dry_run)

@@ -63,12 +63,29 @@ def open_run(
     )
 
 
-def bring_up_to_date(run: Run, target: str, *, force: bool = False, extra: Stage | None = None) -> None:
-    """Runs `target` and what it needs, and says what was done; `extra` is a stage besides those of the recipe."""
-    from pipelines.runs.runner import bring_up_to_date as execute
+def bring_up_to_date(
+    run: Run, target: str, *, force: bool = False, extra: Stage | None = None, dry_run: bool = False
+) -> None:
+    """Runs `target` and what it needs, and says what was done.
+
+    Args:
+        force: run `target` even if it is fresh.
+        extra: a stage besides those of the recipe.
+        dry_run: only show what would be done.
+    """
     from pipelines.stages.chain import chain
 
     stages = chain(run.recipe) + ([extra] if extra else [])
+    if dry_run:
+        from concat_cli.plan_table import show_plan
+        from pipelines.stages.plan import plan_of
+
+        plan = plan_of(run, stages, target, force=force)
+        show_plan(run, plan)
+        plan.check_room()
+        return
+    from pipelines.runs.runner import bring_up_to_date as execute
+
     if not execute(run, stages, target, force=force):
         run.reporter.say(f"{target} is fresh; nothing to do (--force runs it again)")
 

@@ -21,7 +21,7 @@ from concat_cli.data_options import (
 )
 from concat_cli.errors import guarded
 from concat_cli.launch import in_processes
-from concat_cli.options import Cache, Debug, Device, Devices, Force, RunDir, Seed, Set
+from concat_cli.options import Cache, Debug, Device, Devices, DryRun, Force, RunDir, Seed, Set
 from concat_cli.pixel_values import Ignore, pixel_values
 from concat_cli.runs import bring_up_to_date, open_run
 from concat_cli.scores import show_scores
@@ -61,21 +61,23 @@ def evaluate(
     devices: Devices = None,
     cache: Cache = None,
     force: Force = False,
+    dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
     """Score the validation images, inductive and transductive: predictions, metrics.json, table and panels.
 
     With --dataset, the open vocabulary is put to the test: no name of that data set need be known to training.
     """
-    if in_processes(devices):
+    if not dry_run and in_processes(devices):
         return
     opened = open_run(run, cache=cache, settings=settings, seed=seed, device=device)
     given = (root, images, labels, listing, annotations, vocabulary, ignored, text_embeddings, text_names)
     if dataset is None:
         if any(value is not None for value in given):
             raise ConcatError("These options describe another data set.", mend="Name it; --dataset own for your own.")
-        bring_up_to_date(opened, "eval", force=force)
-        show_scores(run / "eval")
+        bring_up_to_date(opened, "eval", force=force, dry_run=dry_run)
+        if not dry_run:
+            show_scores(run / "eval")
         return
     from pipelines.stages.transfer import transfer_stage
 
@@ -85,8 +87,9 @@ def evaluate(
         target = _published(dataset, root, vocabulary)
     target = _ignoring(target, ignored)
     stage = transfer_stage(_with_text(target, text_embeddings, text_names))
-    bring_up_to_date(opened, stage.name, force=force, extra=stage)
-    show_scores(run / stage.folder)
+    bring_up_to_date(opened, stage.name, force=force, extra=stage, dry_run=dry_run)
+    if not dry_run:
+        show_scores(run / stage.folder)
 
 
 def _published(dataset: str, root: Path | None, vocabulary: str | None) -> Target:

@@ -8,7 +8,7 @@ from concat_cli.completion import recipes
 from concat_cli.data_options import ALLOWED, AllowSeenUnseen
 from concat_cli.errors import guarded
 from concat_cli.launch import in_processes
-from concat_cli.options import Cache, Debug, Device, Devices, RunDir, Seed, Set
+from concat_cli.options import Cache, Debug, Device, Devices, DryRun, RunDir, Seed, Set
 from concat_cli.runs import bring_up_to_date, open_run
 
 
@@ -27,14 +27,16 @@ def run(
     device: Device = None,
     devices: Devices = None,
     cache: Cache = None,
+    dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
     """Run all stages of a recipe that are stale, and none that is fresh."""
     from concat_cli.scores import show_scores
 
-    if in_processes(devices):
+    if not dry_run and in_processes(devices):
         return
     given = [*([ALLOWED] if allow_seen_unseen else []), *(settings or [])]
     opened = open_run(run, cache=cache, recipe=recipe, settings=given, seed=seed, device=device)
-    bring_up_to_date(opened, "eval")
-    show_scores(opened.folder / "eval")
+    bring_up_to_date(opened, "eval", dry_run=dry_run)
+    if not dry_run:
+        show_scores(opened.folder / "eval")

@@ -20,7 +20,7 @@ from concat_cli.data_options import (
     VocabularyName,
 )
 from concat_cli.errors import guarded
-from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.options import Cache, Debug, Device, DryRun, Force, RunDir, Seed, Set
 from concat_cli.preparation import prepare
 from pipelines.base.terms import Task
 
@@ -58,6 +58,7 @@ def split_coco(
     device: Device = None,
     cache: Cache = None,
     force: Force = False,
+    dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
     """Make the seen-only training list of COCO panoptic, COCO-Stuff or COCO instances; write counts and pictures.
@@ -88,4 +89,5 @@ def split_coco(
         device=device,
         cache=cache,
         force=force,
+        dry_run=dry_run,
     )

@@ -23,7 +23,7 @@ from concat_cli.data_options import (
     VocabularyName,
 )
 from concat_cli.errors import guarded
-from concat_cli.options import Cache, Debug, Device, Force, RunDir, Seed, Set
+from concat_cli.options import Cache, Debug, Device, DryRun, Force, RunDir, Seed, Set
 from concat_cli.pixel_values import Ignore, pixel_values
 from concat_cli.preparation import prepare
 from pipelines.base.errors import ConcatError
@@ -60,6 +60,7 @@ def split_data(
     device: Device = None,
     cache: Cache = None,
     force: Force = False,
+    dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
     """Make the training list of VOC 2012 (15/5), Context 59 (49/10), COCO-Stuff (156/15) or your own label maps.
@@ -110,6 +111,7 @@ def split_data(
         device=device,
         cache=cache,
         force=force,
+        dry_run=dry_run,
     )
 
 

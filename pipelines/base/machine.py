@@ -2,13 +2,13 @@
 
 import os
 import platform
-import shutil
 import sys
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from pipelines.base.disk import free_bytes, nearest_existing
 from pipelines.base.listings import Listings
 from pipelines.base.parallel import usable_cores
 
@@ -101,7 +101,7 @@ def _memory() -> Fact:
 
 
 def _disk(cache: Path) -> Fact:
-    free = shutil.disk_usage(_existing(cache)).free
+    free = free_bytes(cache)
     little = free < _LITTLE_DISK
     means = "The CLIP store and the query dump of COCO take some GB; give --cache a larger disk." if little else ""
     return Fact("disk", "poor" if little else "good", f"{free / _GIB:.0f} GiB free where the cache lies", means)
@@ -109,17 +109,11 @@ def _disk(cache: Path) -> Fact:
 
 def _cache(cache: Path) -> Fact:
     where = str(cache.resolve())
-    if not os.access(_existing(cache), os.W_OK):
+    if not os.access(nearest_existing(cache), os.W_OK):
         return Fact("cache", "broken", f"{where} cannot be written to", "Give --cache, or set CONCAT_CACHE.")
     if not cache.is_dir():
         return Fact("cache", "good", f"{where}, to be made")
     return Fact("cache", "good", f"{where}, {Listings().size(cache) / _GIB:.1f} GiB")
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
-    folder = folder.resolve()
-    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def font_folder() -> Path:
@@ -141,7 +135,7 @@ def _compiled_reader() -> Fact:
     """Whether numba can keep the PNG reader that it compiles for panoptic scoring."""
     given = os.environ.get("NUMBA_CACHE_DIR")
     folder = Path(given) if given else Path(__file__).parents[1]
-    if os.access(_existing(folder), os.W_OK):
+    if os.access(nearest_existing(folder), os.W_OK):
         return Fact("PNG reader", "good", f"compiled once, kept below {folder}")
     means = "It is kept in the user's cache folder if there is one, else compiled anew by every command (some seconds)."
     return Fact("PNG reader", "poor", f"{folder} cannot be written to", means)

@@ -16,6 +16,7 @@ import zarr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipelines.base.disk import bytes_below, check_room
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import remove, replace_folder, room_on_disk
 from pipelines.base.parallel import in_processes
@@ -24,13 +25,9 @@ from pipelines.clip.encoder import ClipModel
 from pipelines.clip.pictures import Pictures, Samples, Wanted, batched
 from pipelines.clip.settings import ClipSettings
 from pipelines.clip.store import SUFFIXES, open_store
+from pipelines.clip.store_size import CHUNK, store_bytes
 from pipelines.training.processes import Processes
 
-CHUNK = 64
-"""Rows of a chunk, and images encoded between two marks of progress.
-
-Batches never cross such a group, so a fill that was interrupted makes the very tokens an undisturbed one makes.
-"""
 _VERSION = 1
 
 
@@ -111,8 +108,8 @@ def fill_store(
         the store's path.
 
     Raises:
-        ConcatError: another process fills it, CLIP gave a token that is not finite, a worker was killed, or the disk is
-            full; or an image cannot be read.
+        ConcatError: another process fills it, it does not fit on the disk, CLIP gave a token that is not finite, or a
+            worker was killed; or an image cannot be read.
     """
     rows, processes = _Rows.of(images), processes or Processes()
     path = _store_path(folder, rows, clip, settings, content)
@@ -130,6 +127,7 @@ def fill_store(
             except CorruptFileError as error:
                 reporter.say(f"{error.message} It is made again: {path}")
         partial = path.with_name(f"{path.stem}.partial")
+        _check_room(partial, rows, clip.dim, settings)
         store = _resumed(partial, rows, clip.dim, settings) or _created(partial, rows, clip.dim, settings)
         filling.encode(store)
         for left_over in partial.rglob("*.partial"):  # of a write that was killed
@@ -164,6 +162,13 @@ def _locked(path: Path) -> Iterator[None]:
                 "Another process is filling this store.", file=path, mend="Wait until it is done."
             ) from None
         yield
+
+
+def _check_room(partial: Path, rows: _Rows, dim: int, settings: ClipSettings) -> None:
+    """Refuses a store that does not fit; what an interrupted fill left is there already, or makes room."""
+    views = len(_suffixes(settings))
+    total = store_bytes(len(rows.image_ids), len(rows.segment_ids), dim=dim, views=views)
+    check_room(partial.parent, total - bytes_below(partial), "The store of CLIP tokens")
 
 
 # --- layout ----------------------------------------------------------------------------------------------------------

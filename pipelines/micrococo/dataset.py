@@ -114,9 +114,7 @@ def _write_images(
 
 
 def _write_image(index: int, *, root: Path, split: str, size: int, seed: int) -> _Records:
-    rng = scene_rng(seed, split, index)
-    seen_only = split == "train" and rng.random() < SEEN_ONLY_SHARE
-    scene = render_scene(rng, size=size, allowed=SEEN_CATEGORIES if seen_only else ALL_CATEGORIES)
+    rng, scene = _drawn(index, split=split, size=size, seed=seed)
     ids = _segment_ids(rng, len(scene.categories))
     image_id = _image_id(split, index)
     name = f"{image_id:012d}"
@@ -126,6 +124,25 @@ def _write_image(index: int, *, root: Path, split: str, size: int, seed: int) ->
     return _Records(
         image_entry(image_id, size), panoptic_entry(image_id, scene, ids), instance_entries(image_id, scene)
     )
+
+
+def _drawn(index: int, *, split: str, size: int, seed: int) -> tuple[np.random.Generator, Scene]:
+    """A scene of a split, and the randomness that its labels go on with."""
+    rng = scene_rng(seed, split, index)
+    seen_only = split == "train" and rng.random() < SEEN_ONLY_SHARE
+    return rng, render_scene(rng, size=size, allowed=SEEN_CATEGORIES if seen_only else ALL_CATEGORIES)
+
+
+def training_segments(count: int, *, size: int, seed: int) -> list[list[tuple[int, bool]]]:
+    """What the first `count` training scenes hold: the category id of each segment, and whether it is a crowd."""
+    scenes = [_drawn(index, split="train", size=size, seed=seed)[1] for index in range(count)]
+    return [
+        [
+            (MICROCOCO_CATEGORIES[category].id, crowd)
+            for category, crowd in zip(scene.categories, scene.crowds, strict=True)
+        ]
+        for scene in scenes
+    ]
 
 
 def _image_id(split: str, index: int) -> int:

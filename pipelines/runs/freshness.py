@@ -56,6 +56,24 @@ def state_of(run: Run, stage: Stage, chain: list[Stage], listings: Listings | No
     return Status(stage.name, "stale" if why else "fresh", why)
 
 
+def needed_stages(chain: list[Stage], target: str) -> set[str]:
+    """The names of `target` and of every stage before it that it needs.
+
+    Raises:
+        ConcatError: there is no such stage.
+    """
+    by_name = {stage.name: stage for stage in chain}
+    if target not in by_name:
+        raise ConcatError(f"This recipe has no stage {target}.", mend=f"Its stages: {', '.join(by_name)}.")
+    wanted, frontier = {target}, [target]
+    while frontier:
+        for name in by_name[frontier.pop()].reads:
+            if name in by_name and name not in wanted:
+                wanted.add(name)
+                frontier.append(name)
+    return wanted
+
+
 def output_path(run: Run, stage: Stage, name: str) -> Path:
     """The path of a finished stage's output.
 

@@ -22,7 +22,7 @@ from pipelines.base.listings import Listings
 from pipelines.base.memory import peak_resident, reset_peak_resident
 from pipelines.base.parallel import usable_cores
 from pipelines.recipes.load import write_recipe
-from pipelines.runs.freshness import inputs_of, plain, state_of
+from pipelines.runs.freshness import inputs_of, needed_stages, plain, state_of
 from pipelines.runs.manifest import (
     MANIFEST,
     FileRecord,
@@ -44,7 +44,7 @@ def bring_up_to_date(run: Run, chain: list[Stage], target: str, *, force: bool =
     Returns:
         the names of the stages that ran.
     """
-    wanted = _ancestors(chain, target)
+    wanted = needed_stages(chain, target)
     ran: list[str] = []
     processes = join_processes()
     if not processes.first:
@@ -228,19 +228,6 @@ def _record(stage: Stage, path: Path) -> FileRecord:
 def _output_record(path: Path, recorded_path: str) -> FileRecord:
     mtime = path.stat().st_mtime_ns if path.is_file() else 0
     return FileRecord(path=recorded_path, sha256=sha256(path), bytes=Listings().size(path), mtime_ns=mtime)
-
-
-def _ancestors(chain: list[Stage], target: str) -> set[str]:
-    by_name = {stage.name: stage for stage in chain}
-    if target not in by_name:
-        raise ConcatError(f"This recipe has no stage {target}.", mend=f"Its stages: {', '.join(by_name)}.")
-    wanted, frontier = {target}, [target]
-    while frontier:
-        for name in by_name[frontier.pop()].reads:
-            if name in by_name and name not in wanted:
-                wanted.add(name)
-                frontier.append(name)
-    return wanted
 
 
 @contextmanager

@@ -5,9 +5,11 @@ from contextlib import nullcontext
 
 from torch import nn
 
+from pipelines.base.disk import bytes_below, check_room
 from pipelines.base.files import alone, remove
 from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.generators.dump import QueryRow, Shards
+from pipelines.generators.dump_size import dump_bytes
 from pipelines.inference.extract import Assigner, extract
 from pipelines.models.extractor import load_extractor
 from pipelines.runs.run import StageContext
@@ -32,9 +34,7 @@ def execute(context: StageContext) -> None:
     shards = Shards(folder, settings.shard, tuple(begun.seen.names), len(data) * len(settings.views))
     processes = context.processes
     with alone(folder) if processes.first else nullcontext():
-        if context.forced and processes.first:
-            remove(folder)
-        missing = processes.from_first(shards.missing() if processes.first else [])
+        missing = processes.from_first(_missing(shards, context) if processes.first else [])
         left = sum(len(shards.rows_of(number)) for number in missing)
         with context.reporter.task(NAME, shards.rows, shards.rows - left) as task:
             for number in processes.turns(missing):
@@ -46,6 +46,16 @@ def execute(context: StageContext) -> None:
         processes.gather(None)  # all have written
     context.cached["queries"] = folder
     context.notes |= {"rows": shards.rows}
+
+
+def _missing(shards: Shards, context: StageContext) -> list[int]:
+    """The shards to write, for which there must be room on the disk."""
+    if context.forced:
+        remove(shards.folder)
+    missing, segmentor = shards.missing(), context.recipe.con.segmentor
+    size = dump_bytes(shards.rows, queries=segmentor.queries, dim=segmentor.hidden_dim, shard=shards.shard)
+    check_room(shards.folder, size - bytes_below(shards.folder), "The query dump")  # complete shards are there already
+    return missing
 
 
 def _rows(

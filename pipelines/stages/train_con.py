@@ -1,10 +1,14 @@
 """train-con: the extractor and its projector, aligned with CLIP (CONCAT eqs. 1 to 9)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from pipelines.base.errors import ConcatError
 from pipelines.base.progress import Reporter
@@ -36,30 +40,17 @@ from pipelines.training.processes import Processes
 
 def execute(context: StageContext) -> None:
     """Trains the extractor on the seen-only images."""
-    recipe, settings, rates = context.recipe, context.recipe.con, context.recipe.con.optimiser
+    recipe, settings = context.recipe, context.recipe.con
     begun = begin(context)
     fabric = begun.fabric
     tokens = open_store(context.input("images"))
     data = training_images(context.run, context.input("train.json"), begun.seen)
-    text_dim = begun.text.shape[1]
-    extractor = Extractor(settings, text_dim, load_backbone=True)
+    built = built_for(fabric, settings, begun.text, seed=recipe.seed, load_backbone=True)
+    extractor, objective, model = built.extractor, built.objective, built.model
     if extractor.start:
         context.reporter.say(extractor.start.told())
-    if settings.checkpointing:
-        checkpoint_layers(extractor.segmentor)
-    alignments = build_alignments(settings.alignment, text_dim=text_dim)
-    objective = ConObjective(extractor, alignments, settings, begun.text, seed=recipe.seed)
-    groups = parameter_groups(
-        objective,
-        learning_rate=rates.learning_rate,
-        backbone_factor=rates.backbone_factor,
-        weight_decay=rates.weight_decay,
-        decay_biases=rates.decay_biases,
-    )
-    model, optimiser, schedule = prepared(fabric, objective, groups, settings)
-    size = _part_size(settings, context.processes, context.reporter)
-
-    recording = _recorded(settings, extractor, fabric, size)
+    size = part_size_of(settings, context.processes, context.reporter)
+    recording = recording_of(settings, extractor, fabric, context.processes, size)
 
     def smaller_parts() -> bool:
         if recording is not None:
@@ -78,7 +69,12 @@ def execute(context: StageContext) -> None:
     run_training(
         context,
         fabric,
-        Training({"extractor": extractor, "alignments": alignments, "part size": size}, model, optimiser, schedule),
+        Training(
+            {"extractor": extractor, "alignments": objective.alignments, "part size": size},
+            model,
+            built.optimiser,
+            built.schedule,
+        ),
         lambda step: _batches(data, context, fabric, step),
         losses_of,
         settings,
@@ -106,7 +102,37 @@ def _start(context: StageContext, extractor: Extractor) -> dict[str, Any]:
     return {"segmentor" if settings.weights else "backbone": origin | names, "zero_shot": zero_shot}
 
 
-def _part_size(settings: ConSettings, processes: Processes, reporter: Reporter) -> PartSize:
+@dataclass(frozen=True)
+class Built:
+    """What train-con trains, and `model` as fabric set it up."""
+
+    extractor: Extractor
+    objective: ConObjective
+    model: nn.Module
+    optimiser: Optimizer
+    schedule: LambdaLR
+
+
+def built_for(fabric: Fabric, settings: ConSettings, text: Tensor, *, seed: int, load_backbone: bool) -> Built:
+    """The networks, the objective and the optimiser of the settings; `text` holds the seen names, N×C."""
+    rates, text_dim = settings.optimiser, text.shape[1]
+    extractor = Extractor(settings, text_dim, load_backbone=load_backbone)
+    if settings.checkpointing:
+        checkpoint_layers(extractor.segmentor)
+    alignments = build_alignments(settings.alignment, text_dim=text_dim)
+    objective = ConObjective(extractor, alignments, settings, text, seed=seed)
+    groups = parameter_groups(
+        objective,
+        learning_rate=rates.learning_rate,
+        backbone_factor=rates.backbone_factor,
+        weight_decay=rates.weight_decay,
+        decay_biases=rates.decay_biases,
+    )
+    model, optimiser, schedule = prepared(fabric, objective, groups, settings)
+    return Built(extractor, objective, model, optimiser, schedule)
+
+
+def part_size_of(settings: ConSettings, processes: Processes, reporter: Reporter) -> PartSize:
     """How many images a device holds at once, to begin with: all of its share, unless the settings say less.
 
     Raises:
@@ -130,9 +156,11 @@ def _part_size(settings: ConSettings, processes: Processes, reporter: Reporter) 
     return PartSize(size, fixed=True, say=reporter.say)
 
 
-def _recorded(settings: ConSettings, extractor: Extractor, fabric: Fabric, size: PartSize) -> Recording | None:
+def recording_of(
+    settings: ConSettings, extractor: Extractor, fabric: Fabric, processes: Processes, size: PartSize
+) -> Recording | None:
     """The segmentor's passes as CUDA graphs, where a step is a single part on a single card."""
-    one = fabric.world_size == 1 and size.size >= settings.batch_size
+    one = processes.count == 1 and size.size >= settings.batch_size
     if fabric.device.type != "cuda" or not one or not settings.cuda_graphs:
         return None
     crop = settings.input.crop

@@ -14,17 +14,11 @@ import numpy as np
 from pipelines.base.errors import ConcatError
 from pipelines.base.files import atomic_path
 from pipelines.base.terms import Task
-from pipelines.clip.text import given_embeddings, open_text
 from pipelines.data.sets.locations import Location
 from pipelines.recipes.recipe import Recipe
 from pipelines.runs.run import Stage, StageContext
 from pipelines.stages.chain import eval_settings
-from pipelines.stages.evaluate import evaluate
-from pipelines.stages.images import labelled_images
-from pipelines.stages.lists import write_validation_list
 from pipelines.stages.start import START
-from pipelines.stages.text import text_store
-from pipelines.training.devices import make_fabric
 from pipelines.vocabularies.shipped import vocabulary_path
 from pipelines.vocabularies.vocabulary import Vocabulary, load_vocabulary, open_seen
 
@@ -80,6 +74,13 @@ def transfer_stage(target: Target) -> Stage:
 
 
 def _execute(target: Target, context: StageContext) -> None:
+    from pipelines.clip.text import open_text  # torch, which to describe a stage must not wait for
+    from pipelines.stages.evaluate import evaluate
+    from pipelines.stages.images import labelled_images
+    from pipelines.stages.lists import write_validation_list
+    from pipelines.stages.text import text_store
+    from pipelines.training.devices import make_fabric
+
     vocabulary = load_vocabulary(target.vocabulary)
     vocabulary = vocabulary.things if target.task == "instance" else vocabulary
     vocabulary = vocabulary.unseen_relative_to(open_seen(context.input("seen.json")))
@@ -110,6 +111,8 @@ def _given_text(context: StageContext, target: Target, vocabulary: Vocabulary) -
                 mend="Give theirs with --text-embeddings FILE.npy --text-names NAMES.txt.",
             )
         return None
+    from pipelines.clip.text import given_embeddings
+
     path = context.out / "text.npy"
     rows = given_embeddings(target.text.embeddings, target.text.names, vocabulary)
     with atomic_path(path) as partial_path, open(partial_path, "wb") as file:

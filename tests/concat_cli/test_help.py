@@ -44,6 +44,7 @@ def test_concat_alone_lists_the_stages_in_order() -> None:
     others = (
         "split-data",
         "run",
+        "plan",
         "demo",
         "status",
         "verify",

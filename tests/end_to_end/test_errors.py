@@ -273,9 +273,12 @@ def _interrupted(arguments: list[str], until: Path, cache: Path) -> subprocess.C
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system to fill")
-@pytest.mark.parametrize(("stage", "without", "room"), [("train-con", 0, 1000), ("dump-queries", 1, 100)])
-def test_a_full_disk(smoke: FinishedRun, tmp_path: Path, stage: str, without: int, room: int) -> None:
-    """`room` kB for what the stage writes: less than a checkpoint, or than a shard."""
+@pytest.mark.parametrize(
+    ("stage", "without", "room", "said"),
+    [("train-con", 0, 1000, "The disk is full"), ("dump-queries", 1, 100, "The query dump needs")],
+)
+def test_a_full_disk(smoke: FinishedRun, tmp_path: Path, stage: str, without: int, room: int, said: str) -> None:
+    """`room` kB for what the stage writes: less than a checkpoint, or than a dump, which is told before it is made."""
     run = smoke.copy(tmp_path, *AFTER_PRECOMPUTE[without:])
     small = tmp_path / "small"
     small.mkdir()
@@ -287,7 +290,7 @@ def test_a_full_disk(smoke: FinishedRun, tmp_path: Path, stage: str, without: in
         if stage == "dump-queries":
             (small / "micrococo").symlink_to(smoke.cache / "micrococo")
         shown = run_concat(stage, "--run", small / "run", cache=small if stage == "dump-queries" else smoke.cache)
-        refused(shown, "The disk is full", f"`concat {stage} --run {small / 'run'}` resumes")
+        refused(shown, said, f"`concat {stage} --run {small / 'run'}` resumes")
         assert Listings().fingerprint(small / "run/split") == Listings().fingerprint(run / "split")
         assert not (small / "run" / AFTER_PRECOMPUTE[without]).exists()
     finally:

@@ -60,3 +60,20 @@ def test_splitting_imports_nothing_heavy(first: str, smoke: FinishedRun, tmp_pat
     words = [first, *given, "--run", tmp_path / "run", "--images", scenes / "val2017", "--vocabulary", "micrococo"]
     bare = ["--set", "con.segmentor.backbone_weights=none"]  # whether ImageNet's are allowed is asked of timm
     assert _imported(tmp_path, tmp_path / "cache", *words, *bare) == []
+
+
+@pytest.mark.parametrize("words", [["run", "smoke"], ["train-con"], ["eval"]], ids=lambda words: words[0])
+def test_a_dry_run_imports_nothing_heavy(words: list[str], smoke: FinishedRun, tmp_path: Path) -> None:
+    stale = ["--set", "con.iterations=61"]
+    assert _imported(tmp_path, smoke.cache, *words, "--run", smoke.copy(tmp_path), "--dry-run", *stale) == []
+
+
+def test_a_dry_run_of_the_first_stage_and_of_another_data_set_imports_nothing_heavy(
+    smoke: FinishedRun, tmp_path: Path
+) -> None:
+    scenes = next((smoke.cache / "micrococo").glob("*/annotations")).parent
+    given = ["--annotations", scenes / "annotations/panoptic_val2017.json", "--images", scenes / "val2017"]
+    given += ["--vocabulary", "micrococo", "--dry-run"]
+    assert _imported(tmp_path, smoke.cache, "split-coco", "--run", tmp_path / "new", *given) == []
+    assert _imported(tmp_path, smoke.cache, "eval", "--dataset", "own", "--run", smoke.copy(tmp_path), *given) == []
+    assert not (tmp_path / "new").exists()
