@@ -88,7 +88,7 @@ def ours(settings: ConSettings, samples: list[Sample], device: str, precision: s
     optimiser, _ = make_optimiser(groups, rates, 1000)
     model, optimiser = fabric.setup(objective, optimiser)
     tokens, queries = tokens_of(samples), settings.segmentor.queries
-    if "graphed" in how:
+    if "graphed" in how and fabric.device.type == "cuda":
         with fabric.autocast():
             recorded(extractor.segmentor, torch.stack([sample.image for sample in samples]).to(fabric.device))
 

@@ -20,7 +20,7 @@ def _completed(*words: str) -> list[str]:
     [
         (("concat", "sta"), ["status"]),
         (("concat", "train"), ["train-con", "train-cat"]),
-        (("concat", "train-con", "--de"), ["--device", "--debug"]),
+        (("concat", "train-con", "--de"), ["--device", "--devices", "--debug"]),
         (("concat", "run", "concat_zss"), ["concat_zss", "concat_zss_r101c"]),
         (("concat", "split-coco", "--vocabulary", "coco_i"), ["coco_instances_48_17", "coco_instances_65_15"]),
         (("concat", "score", "--vocabulary", "voc"), ["voc20"]),

@@ -34,7 +34,7 @@ def test_a_kind_of_a_part_brings_its_own_settings_into_the_help() -> None:
     other = " ".join(_help("train-con", "--set", "con.segmentor.kind=maskformer", "--help").split())
     assert "con.segmentor.encoder_layers" not in other
     assert "con.segmentor.kind=mask2former" in other
-    assert "encoder_layers besides" in other
+    assert "encoder_layers, initialisation besides" in other
 
 
 def test_concat_alone_lists_the_stages_in_order() -> None:
