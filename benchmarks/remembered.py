@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -19,17 +18,15 @@ from torch.autograd.graph import saved_tensors_hooks
 from transformers.models.mask2former.modeling_mask2former import multi_scale_deformable_attention
 
 from pipelines.recipes.load import load_recipe
-from pipelines.segmentors import remembering
 from pipelines.segmentors.build import build_segmentor, checkpoint_layers
 from pipelines.segmentors.deformable_attention import Pyramid, deformable_attention
 from pipelines.segmentors.settings import SegmentorSettings
 
-PLAIN_CHECKPOINT = remembering.checkpoint
 HEADS, WIDTH, POINTS = 8, 32, 4
 
 
 def saved_bytes(run: Callable[[], Any], parameters: set[int] | None = None) -> int:
-    """Bytes that a forward pass saves, the inputs of layers that are computed again among them."""
+    """Bytes that a forward pass saves; torch saves the inputs of layers that are computed again, so they count."""
     seen: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -38,13 +35,7 @@ def saved_bytes(run: Callable[[], Any], parameters: set[int] | None = None) -> i
             seen[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    def checkpoint(layer: Callable[..., Tensor], *inputs: object, **how: Any) -> Tensor:
-        for given in inputs:
-            if isinstance(given, Tensor):
-                pack(given)
-        return PLAIN_CHECKPOINT(layer, *inputs, **how)
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor), patch.object(remembering, "checkpoint", checkpoint):
+    with saved_tensors_hooks(pack, lambda tensor: tensor):
         kept = run()  # else what is saved could be freed, and its place taken by another
     del kept
     return sum(seen.values())
