@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from pipelines.base.errors import ConcatError
+from pipelines.base.progress import SilentReporter
 from pipelines.clip.store import ImageTokens
 from pipelines.data.formats.sample import Sample
 from pipelines.losses.build import build_alignments
@@ -14,6 +16,7 @@ from pipelines.models.extractor import Extractor
 from pipelines.recipes.con import ConSettings
 from pipelines.recipes.load import load_recipe
 from pipelines.stages.con_objective import ConObjective, parts_of_step
+from pipelines.stages.train_con import part_size_of
 from pipelines.training.processes import Processes
 
 DIM, NAMES, SIZE = 4, 5, 64
@@ -132,3 +135,29 @@ def test_layers_computed_again_give_the_same_gradients() -> None:
         torch.stack(list(objective(part).values())).sum().backward()
         gradients.append([own.grad for own in objective.parameters() if own.grad is not None])
     assert all(torch.equal(own, other) for own, other in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("classification", ["focal", "softmax"])
+def test_no_loss_is_computed_in_half_precision(classification: str) -> None:
+    objective, settings = _objective((f"con.matching.classification={classification}",))
+    samples = [_sample(1, 2), _sample(2, 3)]
+    (part,) = parts_of_step(
+        0, samples, _store(samples), size=2, queries=settings.segmentor.queries, processes=Processes()
+    )
+    with torch.no_grad():
+        output = objective.extractor(torch.stack([sample.image for sample in samples]))
+    objective.extractor.forward = lambda images: output
+    plain = objective(part)
+    with torch.autocast("cpu", torch.bfloat16):
+        halved = objective(part)
+    for name, value in plain.items():
+        assert halved[name].dtype == torch.float32
+        assert torch.equal(halved[name], value), name
+
+
+def test_parts_of_a_step_need_frozen_batch_norms() -> None:
+    with pytest.raises(ConcatError, match="batch norms learn from the images that are together"):
+        part_size_of(load_recipe("smoke", ("con.images_per_forward=2",)).con, Processes(), SilentReporter())
+    frozen = load_recipe("smoke", ("con.segmentor.batch_norm=frozen", "con.images_per_forward=2")).con
+    assert part_size_of(frozen, Processes(), SilentReporter()).size == 2
+    assert part_size_of(frozen, Processes(1, 8), SilentReporter()).size == 1

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pipelines.base.errors import ConcatError
+from pipelines.base.ranks import local_process_count, process_count, process_rank
 from pipelines.training import devices
 from pipelines.training.devices import (
     choose_device,
@@ -17,6 +18,7 @@ from pipelines.training.devices import (
     seed_everything,
     set_threads,
 )
+from pipelines.training.processes import Processes
 from pipelines.training.settings import RuntimeSettings
 
 
@@ -92,3 +94,35 @@ def test_peak_memory_sees_an_allocation_and_starts_anew():
     del block
     reset_peak_memory(cpu)
     assert peak_memory(cpu) < before + 60 * 2**20
+
+
+def test_precisions_of_a_cpu():
+    cpu = torch.device("cpu")
+    assert devices.choose_precision("auto", cpu) == "32-true"
+    assert devices.choose_precision("bf16-mixed", cpu) == "bf16-mixed"
+    with pytest.raises(ConcatError, match="no precision 16-mixed"):
+        devices.choose_precision("16-mixed", cpu)
+
+
+def test_processes_share_images_and_turns():
+    shares = [Processes(rank, 3).share(range(8)) for rank in range(3)]
+    assert [list(share) for share in shares] == [[0, 1], [2, 3, 4], [5, 6, 7]]
+    assert [list(Processes(rank, 3).turns(range(5))) for rank in range(3)] == [[0, 3], [1, 4], [2]]
+    assert Processes().gather("said") == ["said"]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({}, (0, 1, 1)),
+        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, (3, 8, 4)),
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "2"}, (0, 1, 1)),  # a batch script is no step of its job
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_STEP_ID": "0", "SLURM_NTASKS_PER_NODE": "2"}, (2, 4, 2)),
+    ],
+)
+def test_which_process_of_how_many(told, expected, monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_STEP_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert (process_rank(), process_count(), local_process_count()) == expected

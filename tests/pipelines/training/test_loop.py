@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from numpy.typing import NDArray
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from pipelines.base.errors import CorruptFileError, NonFiniteLossError
+from pipelines.base.errors import ConcatError, CorruptFileError, NonFiniteLossError
 from pipelines.base.progress import SilentReporter
 from pipelines.training.loop import PAGES, Training, _page_due, make_optimiser, train
+from pipelines.training.part_size import PartSize
 from pipelines.training.settings import OptimiserSettings
 
 
@@ -230,3 +232,98 @@ def test_weight_decay_of_a_group_is_its_own() -> None:
     parameter.grad = torch.zeros(2)
     optimiser.step()
     assert torch.equal(parameter.detach(), torch.ones(2))
+
+
+def _trained(folder: Path, losses_of: Callable[[int, Tensor], Iterator[dict[str, Tensor]]], training: Training, **how):
+    folder.mkdir()
+    train(
+        training,
+        _batches(0, 6),
+        losses_of,
+        fabric=Fabric(accelerator="cpu", devices=1),
+        folder=folder,
+        iterations=6,
+        batch_size=6,
+        clip_norm=0.0,
+        checkpoint_every=3,
+        log_every=1,
+        reporter=SilentReporter(),
+        description="t",
+        **how,
+    )
+    return [json.loads(line)["square"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def _linear() -> Training:
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    optimiser, schedule = make_optimiser([{"params": model.parameters(), "lr": 0.05}], OptimiserSettings(), 6)
+    return Training({"model": model}, model, optimiser, schedule)
+
+
+def test_a_step_that_runs_out_of_memory_is_tried_again_in_smaller_parts(tmp_path: Path) -> None:
+    said: list[str] = []
+    size = PartSize(6, fixed=False, say=said.append)
+    training = _linear()
+    training.modules["part size"] = size
+
+    def losses_of(step: int, batch: Tensor) -> Iterator[dict[str, Tensor]]:
+        for part in batch.split(size.size):
+            yield {"square": (training.model(part) - 1 + 0 * torch.rand(1)).square().sum() / len(batch)}
+            if size.size > 2 and step >= 2:
+                raise torch.OutOfMemoryError
+
+    whole = _linear()
+    plain = _trained(tmp_path / "whole", lambda _, b: [{"square": (whole.model(b) - 1).square().mean()}], whole)
+    assert _trained(tmp_path / "parts", losses_of, training, smaller_parts=size.halve) == pytest.approx(plain, rel=1e-5)
+    assert said == ["out of memory: from now on 3 images at once", "out of memory: from now on 2 images at once"]
+    resumed = PartSize(6, fixed=False, say=said.append)
+    later = _linear()
+    later.modules["part size"] = resumed
+    later.load(tmp_path / "parts/checkpoint.pt")
+    assert resumed.size == 2
+
+
+def test_a_device_too_small_for_one_image_is_one_message(tmp_path: Path) -> None:
+    def losses_of(step: int, batch: Tensor) -> Iterator[dict[str, Tensor]]:
+        raise torch.OutOfMemoryError
+        yield {}
+
+    with pytest.raises(ConcatError, match="too little memory for step 0") as caught:
+        _trained(tmp_path / "a", losses_of, _linear(), smaller_parts=PartSize(1, fixed=False, say=print).halve)
+    assert "con.checkpointing" in str(caught.value.mend)
+
+
+def test_a_size_that_was_asked_for_stays() -> None:
+    size = PartSize(4, fixed=True, say=print)
+    assert not size.halve()
+    size.load_state_dict({"size": 1})
+    assert size.size == 4
+
+
+def test_the_scale_of_16_mixed_stands_in_the_checkpoint(tmp_path: Path) -> None:
+    def scaling() -> MixedPrecision:
+        return MixedPrecision("16-mixed", "cpu")
+
+    training, precision = _linear(), scaling()
+    training.modules["precision"] = precision
+    assert precision.scaler is not None
+    precision.scaler.scale(torch.ones(1))  # it begins with the first one
+    precision.scaler.update(new_scale=512.0)
+    training.save(tmp_path / "checkpoint.pt")
+    later = _linear()
+    later.modules["precision"] = scaling()
+    later.load(tmp_path / "checkpoint.pt")
+    assert later.modules["precision"].scaler.state_dict()["scale"] == 512.0
+
+
+def test_milestones_are_shares_of_all_steps() -> None:
+    settings = OptimiserSettings(schedule="steps", milestones=(0.5, 0.75))
+    model = nn.Linear(1, 1)
+    optimiser, schedule = make_optimiser([{"params": model.parameters(), "lr": 1.0}], settings, 8)
+    rates = []
+    for _ in range(8):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        schedule.step()
+    assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
