@@ -19,6 +19,7 @@ from torch import Tensor
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import atomic_path, room_on_disk
 from pipelines.generators.dump_size import CHUNK
+from pipelines.generators.stored_queries import StoredQueries
 from pipelines.vocabularies.vocabulary import check_names
 
 MEND = "Delete it; the stage that wrote it makes it again."
@@ -65,14 +66,15 @@ class QueryBatch:
 
 @dataclass(frozen=True)
 class QueryDump:
-    """A whole dump in memory; one row an image and view.
+    """A whole dump; one row an image and view.
 
     Attributes:
-        queries: n×K×D, float16. labels: n×K, int16. segment_ids: n×K. image_ids: n. views: n, uint8.
+        queries: n×K×D, float16, in memory or, of a dump larger than that, on the disk.
+        labels: n×K, int16. segment_ids: n×K. image_ids: n. views: n, uint8.
     """
 
     names: list[str]
-    queries: Tensor
+    queries: Tensor | StoredQueries
     labels: Tensor
     segment_ids: Tensor
     image_ids: Tensor
@@ -183,13 +185,14 @@ def _write_shard(path: Path, rows: Sequence[QueryRow], names: Sequence[str], tot
         partial.write_bytes(image.getbuffer())
 
 
-def open_queries(folder: Path, names: Sequence[str], *, stage: str) -> QueryDump:
-    """Reads a complete dump into memory.
+def open_queries(folder: Path, names: Sequence[str], *, stage: str, memory: float = float("inf")) -> QueryDump:
+    """Reads a complete dump, every number of it checked.
 
     Args:
         folder: of the shards.
         names: the categories that its labels must be indices of.
         stage: who reads, for the error.
+        memory: GiB that queries may take; those of a larger dump stay on the disk and are read batch by batch.
 
     Raises:
         ConcatError: there is none, or it lacks a name.
@@ -200,19 +203,25 @@ def open_queries(folder: Path, names: Sequence[str], *, stage: str) -> QueryDump
     if not paths:
         raise ConcatError("Query dump not found.", file=folder, mend="Run dump-queries.")
     parts: dict[str, list[Tensor]] = {name: [] for name in _ARRAYS}
-    rows = expected = 0
+    rows, expected, kept = [], 0, sum(path.stat().st_size for path in paths) <= memory * 2**30
+    shape = None
     for number, path in enumerate(paths):
         if path.stem != f"{number:03d}":
             raise CorruptFileError(f"Shard {number:03d} of the query dump is missing.", file=folder, mend=MEND)
         arrays, found, expected = _read_shard(path)
         check_names(found, names, file=path, stage=stage, mend="Run the stage that wrote it again.")
-        _check_shard(path, arrays, names=len(names), shape=parts["queries"][0].shape[1:] if number else None)
-        rows += len(arrays["queries"])
+        _check_shard(path, arrays, names=len(names), shape=shape)
+        shape = torch.Size(arrays["queries"].shape[1:])
+        rows.append(len(arrays["queries"]))
         for name, array in arrays.items():
-            parts[name].append(torch.from_numpy(array))
-    if rows != expected:
-        raise CorruptFileError(f"The query dump has {rows} of its {expected} rows.", file=folder, mend=MEND)
-    return QueryDump(names=list(names), **{name: torch.cat(arrays) for name, arrays in parts.items()})
+            if kept or name != "queries":
+                parts[name].append(torch.from_numpy(array))
+    if sum(rows) != expected:
+        raise CorruptFileError(f"The query dump has {sum(rows)} of its {expected} rows.", file=folder, mend=MEND)
+    assert shape is not None  # there is a shard
+    stored = None if kept else StoredQueries(paths, rows, (sum(rows), shape[0], shape[1]))
+    small = {name: torch.cat(arrays) for name, arrays in parts.items() if name != "queries"}
+    return QueryDump(names=list(names), queries=stored or torch.cat(parts["queries"]), **small)
 
 
 def _read_shard(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], list[str], int]:

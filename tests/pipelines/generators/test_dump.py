@@ -89,6 +89,21 @@ def test_a_batch_holds_the_rows_asked_for(tmp_path: Path) -> None:
     assert torch.equal(dump.batch([1]).queries[0], dump.queries[1].float())
 
 
+@settings(max_examples=20, deadline=None)
+@given(rows=st.lists(st.integers(0, 10), max_size=8))
+def test_a_dump_on_disk_gives_the_batches_of_one_in_memory(rows: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        write(Path(name), 11, 4)
+        kept = open_queries(Path(name), NAMES, stage="train-cat")
+        stored = open_queries(Path(name), NAMES, stage="train-cat", memory=0)
+        assert (len(stored), stored.dim) == (len(kept), kept.dim)
+        assert not isinstance(stored.queries, torch.Tensor)
+        assert torch.equal(stored.matched, kept.matched)
+        ours, theirs = stored.batch(rows), kept.batch(rows)
+        assert torch.equal(ours.queries, theirs.queries)
+        assert torch.equal(ours.labels, theirs.labels)
+
+
 # --- interruption ---
 
 
