@@ -2,8 +2,7 @@
 
 python benchmarks/processes.py --work DIR
 
-Prints the largest relative difference from the losses of one process, and seconds a step (processes that share cores are
-no faster).
+Prints the largest relative difference from one process, and seconds a step: those that share cores are no faster.
 """
 
 import argparse
