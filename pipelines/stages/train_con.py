@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import torch
 from lightning_fabric import Fabric
@@ -30,12 +31,15 @@ from pipelines.segmentors.parameters import parameter_groups
 from pipelines.segmentors.segmentor_origin import origin_of
 from pipelines.stages.con_objective import NAME, ConObjective, parts_of_step
 from pipelines.stages.images import training_images
+from pipelines.stages.made_up import MadeUpImages, made_up_tokens
 from pipelines.stages.start import is_zero_shot
 from pipelines.stages.training_panels import TrainingPanels
 from pipelines.stages.training_stage import begin, prepared, run_training
 from pipelines.training.loop import Losses, Training
 from pipelines.training.part_size import PartSize
 from pipelines.training.processes import Processes
+
+_MANY_SEGMENTS: Final = 24
 
 
 def execute(context: StageContext) -> None:
@@ -50,6 +54,8 @@ def execute(context: StageContext) -> None:
     if extractor.start:
         context.reporter.say(extractor.start.told())
     size = part_size_of(settings, context.processes, context.reporter)
+    if context.processes.count > 1:
+        size.settle(partial(_trial, built, settings, fabric, len(begun.seen)), context.processes)
     recording = recording_of(settings, extractor, fabric, context.processes, size)
 
     def smaller_parts() -> bool:
@@ -154,6 +160,19 @@ def part_size_of(settings: ConSettings, processes: Processes, reporter: Reporter
             mend="Set con.segmentor.batch_norm=frozen, or con.images_per_forward=auto and one process.",
         )
     return PartSize(size, fixed=True, say=reporter.say)
+
+
+def _trial(built: Built, settings: ConSettings, fabric: Fabric, names: int, images: int) -> None:
+    """The forward and backward pass of so many images with more segments than most have; leaves no trace."""
+    crop, random = settings.input.crop, torch.get_rng_state()
+    made_up = MadeUpImages(crop, crop, _MANY_SEGMENTS, names)
+    samples = [made_up.sample(number) for number in range(images)]
+    tokens, queries = made_up_tokens(samples, built.objective.text.shape[1]), settings.segmentor.queries
+    (part,) = parts_of_step(0, samples, tokens, size=images, queries=queries, processes=Processes())
+    with fabric.no_backward_sync(built.model):
+        fabric.backward(torch.stack(list(built.model(part.on(fabric.device)).values())).sum())
+    built.optimiser.zero_grad()
+    torch.set_rng_state(random)
 
 
 def recording_of(

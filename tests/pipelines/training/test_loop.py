@@ -17,6 +17,7 @@ from pipelines.base.errors import ConcatError, CorruptFileError, NonFiniteLossEr
 from pipelines.base.progress import SilentReporter
 from pipelines.training.loop import PAGES, Training, _page_due, make_optimiser, train
 from pipelines.training.part_size import PartSize
+from pipelines.training.processes import Processes
 from pipelines.training.settings import OptimiserSettings
 
 
@@ -327,3 +328,17 @@ def test_milestones_are_shares_of_all_steps() -> None:
         optimiser.step()
         schedule.step()
     assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_several_processes_settle_on_what_each_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Processes, "gather", lambda self, own: [own, 2])  # another one holds two
+    tried: list[int] = []
+
+    def trial(images: int) -> None:
+        tried.append(images)
+        if images > 4:
+            raise torch.OutOfMemoryError
+
+    size = PartSize(8, fixed=False, say=lambda _: None)
+    size.settle(trial, Processes(0, 2))
+    assert (tried, size.size, size.halve()) == ([8, 4], 2, False)
