@@ -32,6 +32,22 @@ class _RefusedError(pickle.UnpicklingError):
     """The pickle asks for something that is no array."""
 
 
+class _Known:
+    """A function that a pickle may call, and cannot change: a pickle may also state attributes of what it was given."""
+
+    __slots__ = ("_function",)
+    _function: Callable[..., Any]
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        object.__setattr__(self, "_function", function)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise _RefusedError(f"the pickle asks for {name} to be changed")
+
+
 class Ignored:
     """Stands in for an object that has nothing to do with weights; whatever it is made of is dropped."""
 
@@ -85,7 +101,7 @@ class _Unpickler(pickle.Unpickler):
         known = names.get((module, name))
         if known is None:
             raise _RefusedError(f"the pickle asks for {module}.{name}")
-        return known
+        return known if isinstance(known, type) else _Known(known)
 
     def persistent_load(self, pid: Any) -> Any:
         """Refuses objects that lie outside the pickle."""

@@ -99,6 +99,18 @@ def _text(value):
     return b"\x8c" + bytes([len(value)]) + value.encode()
 
 
+def test_a_pickle_cannot_change_what_reads_it(tmp_path):
+    before = torch._utils._rebuild_tensor_v2.__defaults__
+    for module, name in (("torch._utils", "_rebuild_tensor_v2"), ("_codecs", "encode"), ("numpy", "dtype")):
+        for state in (b"N}" + _text("__defaults__") + b")s\x86b.", b"}" + _text("planted") + b"K\x01sb."):
+            path = tmp_path / "weights.pkl"
+            path.write_bytes(pickle.PROTO + b"\x04" + _text(module) + _text(name) + b"\x93" + state)
+            with pytest.raises(CorruptFileError):
+                read_pickle(path)
+    assert torch._utils._rebuild_tensor_v2.__defaults__ == before
+    assert not hasattr(pickles._encode, "planted")
+
+
 ARRAYS = {
     "float32": np.arange(6, dtype=np.float32).reshape(2, 3),
     "float16": np.ones((2,), np.float16),
