@@ -32,7 +32,7 @@ def execute(context: StageContext) -> None:
     begun = begin(context)
     device = begun.fabric.device
     text = torch.cat([begun.text, _taught_text(context, begun.seen, device)])  # seen first, then taught
-    dump = open_queries(context.input("queries"), begun.seen.names, stage=NAME)
+    dump = open_queries(context.input("queries"), begun.seen.names, stage=NAME, memory=recipe.dump.memory)
     head = load_head(context.input("model.safetensors"), recipe.con, dump.dim, text.shape[1])
     head.classifier.requires_grad_(False)
     generator = load_generator(

@@ -27,7 +27,7 @@ def execute(context: StageContext) -> None:
     recipe, settings = context.recipe, context.recipe.cat
     begun = begin(context)
     device, text_dim = begun.fabric.device, begun.text.shape[1]
-    dump = open_queries(context.input("queries"), begun.seen.names, stage=NAME)
+    dump = open_queries(context.input("queries"), begun.seen.names, stage=NAME, memory=recipe.dump.memory)
     head = load_head(context.input("model.safetensors"), recipe.con, dump.dim, text_dim).to(device)
     head.requires_grad_(False)
     generator = build_generator(settings.generator, query_dim=dump.dim, text_dim=text_dim)

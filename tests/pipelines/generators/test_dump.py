@@ -1,4 +1,5 @@
 import errno
+import math
 import os
 import subprocess
 import sys
@@ -209,15 +210,16 @@ def _with_fewer_views(path: Path) -> None:
         file["views"] = [0]
 
 
+@pytest.mark.parametrize("memory", [math.inf, 0])
 @pytest.mark.parametrize("shard", ["000.h5", "001.h5", "002.h5"])
 @pytest.mark.parametrize(
     "harm", [_cut, _text, _without_labels, _without_names, _with_nan, _with_label, _with_fewer_views, Path.unlink]
 )
-def test_damage_is_found(tmp_path: Path, harm: Callable[[Path], None], shard: str) -> None:
+def test_damage_is_found(tmp_path: Path, harm: Callable[[Path], None], shard: str, memory: float) -> None:
     write(tmp_path, 12, 4)
     harm(tmp_path / shard)
     with pytest.raises(CorruptFileError) as caught:
-        open_queries(tmp_path, NAMES, stage="train-cat")
+        open_queries(tmp_path, NAMES, stage="train-cat", memory=memory)
     assert caught.value.file in (tmp_path, tmp_path / shard)
     assert caught.value.mend is not None
     assert "makes it again" in caught.value.mend
