@@ -6,6 +6,7 @@ attributes hold the names and the number of rows of the whole dump.
 """
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,12 @@ from torch import Tensor
 from pipelines.base.errors import ConcatError, CorruptFileError
 from pipelines.base.files import atomic_path, room_on_disk
 from pipelines.generators.dump_size import CHUNK
-from pipelines.generators.stored_queries import StoredQueries
+from pipelines.generators.stored_queries import MEND, StoredQueries
 from pipelines.vocabularies.vocabulary import check_names
 
-MEND = "Delete it; the stage that wrote it makes it again."
 _ARRAYS = {"queries": "f2", "labels": "i2", "segment_ids": "i8", "image_ids": "i8", "views": "u1"}
 _EMPTY = -1
+_GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -69,24 +70,29 @@ class QueryDump:
     """A whole dump; one row an image and view.
 
     Attributes:
-        queries: n×K×D, float16, in memory or, of a dump larger than that, on the disk.
-        labels: n×K, int16. segment_ids: n×K. image_ids: n. views: n, uint8.
+        stored: n×K×D, float16, the queries: in memory or on disk. labels: n×K, int16. segment_ids: n×K. image_ids: n.
+        views: n, uint8.
     """
 
     names: list[str]
-    queries: Tensor | StoredQueries
+    stored: Tensor | StoredQueries
     labels: Tensor
     segment_ids: Tensor
     image_ids: Tensor
     views: Tensor
 
     def __len__(self) -> int:
-        return len(self.queries)
+        return len(self.labels)
 
     @property
     def dim(self) -> int:
         """D."""
-        return self.queries.shape[2]
+        return self.stored.shape[2]
+
+    @property
+    def queries(self) -> Tensor:
+        """n×K×D, float16: all queries, in memory."""
+        return self.stored if isinstance(self.stored, Tensor) else self.stored.read_all()
 
     @property
     def matched(self) -> Tensor:
@@ -103,7 +109,7 @@ class QueryDump:
         rows = torch.as_tensor(rows, dtype=torch.int64)
         labels = self.labels[rows].long()
         image_index = torch.arange(len(rows))[:, None].expand_as(labels)
-        return QueryBatch(self.queries[rows].float(), labels, labels != _EMPTY, image_index)
+        return QueryBatch(self.stored[rows].float(), labels, labels != _EMPTY, image_index)
 
 
 @dataclass(frozen=True)
@@ -185,14 +191,14 @@ def _write_shard(path: Path, rows: Sequence[QueryRow], names: Sequence[str], tot
         partial.write_bytes(image.getbuffer())
 
 
-def open_queries(folder: Path, names: Sequence[str], *, stage: str, memory: float = float("inf")) -> QueryDump:
-    """Reads a complete dump, every number of it checked.
+def open_queries(folder: Path, names: Sequence[str], *, stage: str, memory: float = math.inf) -> QueryDump:
+    """Opens a complete dump, every byte of which is read and checked.
 
     Args:
         folder: of the shards.
         names: the categories that its labels must be indices of.
         stage: who reads, for the error.
-        memory: GiB that queries may take; those of a larger dump stay on the disk and are read batch by batch.
+        memory: GiB that its queries may take; of a larger dump they stay on disk, and batches are the same.
 
     Raises:
         ConcatError: there is none, or it lacks a name.
@@ -202,36 +208,45 @@ def open_queries(folder: Path, names: Sequence[str], *, stage: str, memory: floa
     paths = sorted(folder.glob("*.h5"))
     if not paths:
         raise ConcatError("Query dump not found.", file=folder, mend="Run dump-queries.")
-    parts: dict[str, list[Tensor]] = {name: [] for name in _ARRAYS}
-    rows, expected, kept = [], 0, sum(path.stat().st_size for path in paths) <= memory * 2**30
-    shape = None
+    shards: list[_Shard] = []
     for number, path in enumerate(paths):
         if path.stem != f"{number:03d}":
             raise CorruptFileError(f"Shard {number:03d} of the query dump is missing.", file=folder, mend=MEND)
-        arrays, found, expected = _read_shard(path)
-        check_names(found, names, file=path, stage=stage, mend="Run the stage that wrote it again.")
-        _check_shard(path, arrays, names=len(names), shape=shape)
-        shape = torch.Size(arrays["queries"].shape[1:])
-        rows.append(len(arrays["queries"]))
-        for name, array in arrays.items():
-            if kept or name != "queries":
-                parts[name].append(torch.from_numpy(array))
-    if sum(rows) != expected:
-        raise CorruptFileError(f"The query dump has {sum(rows)} of its {expected} rows.", file=folder, mend=MEND)
-    assert shape is not None  # there is a shard
-    stored = None if kept else StoredQueries(paths, rows, (sum(rows), shape[0], shape[1]))
-    small = {name: torch.cat(arrays) for name, arrays in parts.items() if name != "queries"}
-    return QueryDump(names=list(names), queries=stored or torch.cat(parts["queries"]), **small)
+        shard = _read_shard(path)
+        check_names(shard.names, names, file=path, stage=stage, mend="Run the stage that wrote it again.")
+        _check_shard(path, shard, names=len(names), shape=(shards or [shard])[0].queries[1:])
+        shards.append(shard)
+    rows = [shard.queries[0] for shard in shards]
+    if sum(rows) != shards[-1].rows:
+        flaw = f"The query dump has {sum(rows)} of its {shards[-1].rows} rows."
+        raise CorruptFileError(flaw, file=folder, mend=MEND)
+    stored = StoredQueries(paths, rows, shards[0].queries[1:])
+    arrays = {name: torch.cat([torch.from_numpy(shard.arrays[name]) for shard in shards]) for name in shards[0].arrays}
+    if stored.bytes <= memory * _GIB:
+        return QueryDump(names=list(names), stored=stored.read_all(), **arrays)
+    stored.check()
+    return QueryDump(names=list(names), stored=stored, **arrays)
 
 
-def _read_shard(path: Path) -> tuple[dict[str, np.ndarray[Any, Any]], list[str], int]:
+@dataclass(frozen=True)
+class _Shard:
+    """A shard without its queries.
+
+    Attributes:
+        arrays: the small ones. queries: the shape of the queries. rows: of the whole dump.
+    """
+
+    arrays: dict[str, np.ndarray[Any, Any]]
+    queries: tuple[int, ...]
+    names: list[str]
+    rows: int
+
+
+def _read_shard(path: Path) -> _Shard:
     try:
         with h5py.File(path, "r") as file:
-            return (
-                {name: file[name][:].astype(kind, copy=False) for name, kind in _ARRAYS.items()},
-                _names(file),
-                int(file.attrs["rows"]),
-            )
+            small = {name: file[name][:].astype(_ARRAYS[name], copy=False) for name in _ARRAYS if name != "queries"}
+            return _Shard(small, file["queries"].shape, _names(file), int(file.attrs["rows"]))
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
         raise CorruptFileError(f"Not a shard of queries: {error}", file=path, mend=MEND) from error
 
@@ -240,19 +255,18 @@ def _names(file: Any) -> list[str]:
     return [str(name) for name in file.attrs["names"]]
 
 
-def _check_shard(path: Path, arrays: dict[str, np.ndarray[Any, Any]], *, names: int, shape: torch.Size | None) -> None:
-    queries, labels = arrays["queries"], arrays["labels"]
+def _check_shard(path: Path, shard: _Shard, *, names: int, shape: tuple[int, ...]) -> None:
+    """Checks all but the queries themselves; `shape` is K×D."""
+    labels = shard.arrays["labels"]
     flaw = ""
-    if queries.ndim != 3 or (shape is not None and queries.shape[1:] != tuple(shape)):
-        flaw = f"its queries are of shape {queries.shape}"
+    if len(shard.queries) != 3 or shard.queries[1:] != shape:
+        flaw = f"its queries are of shape {shard.queries}"
     elif (
-        labels.shape != queries.shape[:2]
-        or arrays["segment_ids"].shape != labels.shape
-        or any(arrays[name].shape != labels.shape[:1] for name in ("image_ids", "views"))
+        labels.shape != shard.queries[:2]
+        or shard.arrays["segment_ids"].shape != labels.shape
+        or any(shard.arrays[name].shape != labels.shape[:1] for name in ("image_ids", "views"))
     ):
         flaw = "its arrays differ in shape"
-    elif not np.isfinite(queries).all():
-        flaw = "a query is not finite"
     elif labels.min(initial=_EMPTY) < _EMPTY or labels.max(initial=_EMPTY) >= names:
         flaw = "a label is no index of its names"
     if flaw:

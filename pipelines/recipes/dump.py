@@ -12,5 +12,5 @@ class DumpSettings(Settings):
     shard: int = setting(4096, "Rows a shard (images × views).", ge=1)
     batch_size: int = cosmetic(8, "Images a forward pass (images).", ge=1)
     memory: float = cosmetic(
-        8.0, "Queries kept in memory by train-cat and finetune; more are read from disk (GiB).", ge=0
+        8.0, "Memory that its queries may take in train-cat and finetune; a larger dump is read from disk (GiB).", ge=0
     )

@@ -69,7 +69,6 @@ def draw_queries(finished: FinishedRun) -> Queries:
     for kind, wanted in ((REAL_SEEN, set(range(len(vocabulary))) - unseen), (REAL_UNSEEN, unseen)):
         chosen = _evenly(labels.numpy(), wanted, PER_KIND, random)
         rows, kinds = rows + chosen, kinds + [kind] * len(chosen)
-    assert isinstance(dump.queries, torch.Tensor)  # no limit was given
     vision = dump.queries.flatten(0, 1)[torch.tensor(rows, dtype=torch.int64)].float()
     names = [vocabulary.names[index] for index in labels[torch.tensor(rows, dtype=torch.int64)].tolist()]
     made, made_names = _generate(finished, dump.dim)

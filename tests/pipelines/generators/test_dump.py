@@ -1,4 +1,5 @@
 import errno
+import math
 import os
 import subprocess
 import sys
@@ -87,21 +88,6 @@ def test_a_batch_holds_the_rows_asked_for(tmp_path: Path) -> None:
     assert batch.image_index[:, 0].tolist() == [0, 1, 2]
     assert batch.image_index.shape == batch.labels.shape == (3, K)
     assert torch.equal(dump.batch([1]).queries[0], dump.queries[1].float())
-
-
-@settings(max_examples=20, deadline=None)
-@given(rows=st.lists(st.integers(0, 10), max_size=8))
-def test_a_dump_on_disk_gives_the_batches_of_one_in_memory(rows: list[int]) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        write(Path(name), 11, 4)
-        kept = open_queries(Path(name), NAMES, stage="train-cat")
-        stored = open_queries(Path(name), NAMES, stage="train-cat", memory=0)
-        assert (len(stored), stored.dim) == (len(kept), kept.dim)
-        assert not isinstance(stored.queries, torch.Tensor)
-        assert torch.equal(stored.matched, kept.matched)
-        ours, theirs = stored.batch(rows), kept.batch(rows)
-        assert torch.equal(ours.queries, theirs.queries)
-        assert torch.equal(ours.labels, theirs.labels)
 
 
 # --- interruption ---
@@ -224,15 +210,16 @@ def _with_fewer_views(path: Path) -> None:
         file["views"] = [0]
 
 
+@pytest.mark.parametrize("memory", [math.inf, 0])
 @pytest.mark.parametrize("shard", ["000.h5", "001.h5", "002.h5"])
 @pytest.mark.parametrize(
     "harm", [_cut, _text, _without_labels, _without_names, _with_nan, _with_label, _with_fewer_views, Path.unlink]
 )
-def test_damage_is_found(tmp_path: Path, harm: Callable[[Path], None], shard: str) -> None:
+def test_damage_is_found(tmp_path: Path, harm: Callable[[Path], None], shard: str, memory: float) -> None:
     write(tmp_path, 12, 4)
     harm(tmp_path / shard)
     with pytest.raises(CorruptFileError) as caught:
-        open_queries(tmp_path, NAMES, stage="train-cat")
+        open_queries(tmp_path, NAMES, stage="train-cat", memory=memory)
     assert caught.value.file in (tmp_path, tmp_path / shard)
     assert caught.value.mend is not None
     assert "makes it again" in caught.value.mend
