@@ -59,3 +59,19 @@ def test_manifests_of_then_state_what_stages_state_now() -> None:
         assert plain(then) != plain(stage.settings(recipe))
         assert plain(settings_as_now(then)) == plain(stage.settings(recipe))
         assert settings_as_now(stage.settings(recipe)) == stage.settings(recipe)
+
+
+def test_a_recipe_written_whole_before_the_originals_ways_goes_on_as_it_was() -> None:
+    now = load_recipe("smoke").model_dump(mode="json")
+    then = load_recipe("concat_zps").model_dump(mode="json")
+    for name in ("images_per_forward", "checkpointing", "cuda_graphs"):
+        del then["con"][name]
+    for name in ("batch_norm", "initialisation", "last_stage_dilation", "weights"):
+        del then["con"]["segmentor"][name]
+    for name in ("decay_biases", "milestones"):
+        del then["con"]["optimiser"][name]
+    recipe = Recipe.model_validate(then)
+    assert (recipe.con.segmentor.batch_norm, recipe.con.optimiser.decay_biases) == ("trained", False)
+    assert recipe.con.segmentor.initialisation == "transformers"
+    assert Recipe.model_validate(now) == load_recipe("smoke")
+    assert load_recipe("concat_zps").con.segmentor.batch_norm == "frozen"
