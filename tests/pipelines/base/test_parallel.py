@@ -1,6 +1,7 @@
 """Order, laziness and errors of a pool, and that no process outlives it."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -172,3 +173,15 @@ def test_no_worker_outlives_an_interrupted_or_killed_parent(tmp_path: Path, how:
         assert complaint.count("KeyboardInterrupt") == 1, complaint
     parent.stdout.close()
     parent.stderr.close()
+
+
+def test_more_files_may_be_opened_and_never_fewer() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, before[1]), before[1]))
+        parallel.allow_open_files(512)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(512, before[1]), before[1])
+        parallel.allow_open_files(300)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(512, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
