@@ -155,9 +155,15 @@ def _picture(random: np.random.Generator) -> tuple[bytes, bytes, list[int]]:
 
 @dataclass
 class Watched:
-    """The most that a process and its descendants had at one time; `workers` in bytes, without the first process."""
+    """The most that a process and its descendants had at one time.
+
+    Attributes:
+        files: open in all, and `files_of_one` in one of them, which a limit holds for (`ulimit -n`).
+        workers: bytes, without the first process.
+    """
 
     files: int = 0
+    files_of_one: int = 0
     processes: int = 0
     workers: int = 0
 
@@ -165,7 +171,8 @@ class Watched:
         """Looks once."""
         tree = _tree(first)
         self.processes = max(self.processes, len(tree))
-        self.files = max(self.files, sum(_open_files(pid) for pid in tree))
+        files = [_open_files(pid) for pid in tree]
+        self.files, self.files_of_one = max(self.files, sum(files)), max(self.files_of_one, *files)
         self.workers = max(self.workers, sum(_own_memory(pid) for pid in tree if pid != first))
 
 
@@ -253,6 +260,7 @@ def run_stage(root: Path, stage: str, more: list[Any]) -> dict[str, Any]:
         "peak_memory_bytes": manifest["peak_memory_bytes"],
         "workers_memory_bytes": watched.workers,
         "open_files": watched.files,
+        "open_files_of_one_process": watched.files_of_one,
         "processes": watched.processes,
     }
 
@@ -264,6 +272,7 @@ def table(sizes: dict[str, dict[str, Any]]) -> str:
         "MiB": ("peak_memory_bytes", MIB),
         "workers' MiB": ("workers_memory_bytes", MIB),
         "files": ("open_files", 1),
+        "of one": ("open_files_of_one_process", 1),
         "processes": ("processes", 1),
     }
     head = ["stage", *(f"{title}, {size}" for title in columns for size in sizes)]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import nullcontext
 
+import torch
 from torch import nn
 
 from pipelines.base.disk import bytes_below, check_room
@@ -77,4 +78,5 @@ def _rows(
             mirrored=mirrored,
         ):
             labels, segment_ids = assigner(extracted)
-            yield QueryRow(extracted.sample.image_id, extracted.queries, labels, segment_ids, view=int(mirrored))
+            queries = extracted.queries.to("cpu", torch.float16)  # as it is written: a shard waits in half the memory
+            yield QueryRow(extracted.sample.image_id, queries, labels, segment_ids, view=int(mirrored))

@@ -44,6 +44,19 @@ Raises a ConcatError if a file is missing, damaged or of another image.
 """
 
 
+class _Packed(Sequence[tuple[ImageInfo, Annotation]]):
+    """A list as another process is given it, unpacked entry by entry: a quarter of its size, in every worker."""
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = msgspec.msgpack.decode(packed, type=list[msgspec.Raw])  # views of `packed`
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def __getitem__(self, index: Any) -> Any:
+        return msgspec.msgpack.decode(self._packed[index], type=tuple[ImageInfo, Annotation])
+
+
 class LabelledImages:
     """Images of a list, in its order. Another process can be given them: nothing is held open.
 
@@ -78,11 +91,10 @@ class LabelledImages:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: without the labels at hand, and a list of any length in a fraction of a second."""
-        return {**self.__dict__, "_entries": msgspec.msgpack.encode(self._entries), "_recent": {}}
+        return {**self.__dict__, "_entries": msgspec.msgpack.encode(list(self._entries)), "_recent": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        entries = msgspec.msgpack.decode(state["_entries"], type=list[tuple[ImageInfo, Annotation]])
-        self.__dict__.update(state, _entries=entries)
+        self.__dict__.update(state, _entries=_Packed(state["_entries"]))
 
     def __len__(self) -> int:
         return len(self._entries)

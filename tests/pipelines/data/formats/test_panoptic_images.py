@@ -38,6 +38,17 @@ def _folder(world: World, vocabulary: Vocabulary = SEEN) -> LabelledImages:
     return open_panoptic_images(world.annotations, world.images, world.png, vocabulary)
 
 
+def test_another_process_is_given_the_list(world: World) -> None:
+    data = _folder(world)
+    given = pickle.loads(pickle.dumps(data))
+    for _ in range(2):
+        assert given.image_ids == data.image_ids
+        assert given.image_entries() == data.image_entries()
+        assert [given.truth_segments(index) for index in range(2)] == [data.truth_segments(index) for index in range(2)]
+        assert torch.equal(given.sample(1).masks, data.sample(1).masks)
+        given = pickle.loads(pickle.dumps(given))
+
+
 def test_a_sample_has_labels_by_index_and_ignores_crowd_and_void(world: World) -> None:
     sample = _folder(world).sample(0)
     assert (sample.image_id, tuple(sample.image.shape), sample.image.dtype) == (1, (3, 4, 6), torch.uint8)
