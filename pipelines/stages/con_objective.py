@@ -1,7 +1,6 @@
 """L_1 of train-con (CONCAT eq. 9), a step in one part or in several."""
 
 from collections.abc import Callable
-from dataclasses import fields
 from typing import NamedTuple
 
 import torch
@@ -27,7 +26,7 @@ class Part:
     No dataclass, since lightning-fabric would look inside for floats to convert.
 
     Args:
-        samples: the images, on the CPU.
+        samples: the images, on the CPU until the objective is computed.
         step: number of the step, from 0.
         first_image, first_segment: where the part's images and their segments begin among those of the step.
         tokens: what CLIP saw in the images of the whole step.
@@ -46,12 +45,6 @@ class Part:
     ) -> None:
         self.samples, self.step, self.tokens, self.totals = samples, step, tokens, totals
         self.first_image, self.first_segment = first_image, first_segment
-
-    def on(self, device: torch.device) -> "Part":
-        """The part with the tokens of its step on a device; its images follow when the objective is computed."""
-        tokens = StepTokens(*(getattr(self.tokens, own.name).to(device) for own in fields(StepTokens)))
-        first = {"first_image": self.first_image, "first_segment": self.first_segment}
-        return Part(self.samples, step=self.step, tokens=tokens, totals=self.totals, **first)
 
 
 class ConObjective(nn.Module):
@@ -131,6 +124,7 @@ def parts_of_step(
     size: int,
     queries: int,
     processes: Processes,
+    device: torch.device,
 ) -> list[Part]:
     """The parts of a step that this process computes.
 
@@ -140,6 +134,7 @@ def parts_of_step(
         size: images of a part, at most.
         queries: K.
         processes: those that share the step; each must ask.
+        device: where the tokens go; images follow part by part, when the objective is computed.
     """
     said = processes.gather([_Seen(s.image_id, _view(s, tokens), s.segment_ids.tolist()) for s in samples])
     seen = [image for of_rank in said for image in of_rank]
@@ -147,7 +142,7 @@ def parts_of_step(
     images = torch.stack([tokens.image_token(image.image_id, image.view) for image in seen]).float()
     segments = torch.cat([tokens.tokens_for(i.image_id, i.segment_ids, i.view) for i in seen]).float()
     owner = torch.arange(len(seen)).repeat_interleave(torch.tensor(counts))
-    known = StepTokens(normalize(images, dim=-1), segments, owner)
+    known = StepTokens(normalize(images, dim=-1).to(device), segments.to(device), owner.to(device))
     totals = StepTotals.of_counts(counts, queries=queries)
     before = sum(len(of_rank) for of_rank in said[: processes.rank])
     return [

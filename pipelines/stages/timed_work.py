@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 import torch
@@ -21,13 +22,12 @@ from pipelines.inference.extract import Assigner, extract
 from pipelines.models.build import build_head
 from pipelines.models.extractor import Extractor
 from pipelines.recipes.recipe import Recipe
-from pipelines.stages.con_objective import parts_of_step
 from pipelines.stages.finetune import union_losses
 from pipelines.stages.made_up import MadeUpImages, made_up_queries, made_up_text, made_up_tokens
 from pipelines.stages.train_cat import cat_losses
-from pipelines.stages.train_con import built_for, part_size_of, recording_of
+from pipelines.stages.train_con import built_for, losses_of_parts, part_size_of, recording_of, smaller_parts
 from pipelines.stages.training_stage import LoopSettings, prepared
-from pipelines.training.loop import Losses
+from pipelines.training.loop import Losses, Training, take_step
 from pipelines.training.processes import Processes
 from pipelines.training.stopwatch import Work
 
@@ -96,44 +96,22 @@ def con_step(recipe: Recipe, sizes: Sizes, fabric: Fabric, made: Made, reporter:
     made.model = state_bytes(built.extractor)
     made.checkpoint = made.model + state_bytes(built.objective.alignments) + _moments(built.objective)
 
+    training = Training({}, built.model, built.optimiser, built.schedule)
+    losses_of = losses_of_parts(built, settings, fabric, tokens, size, Processes())
+    smaller = partial(smaller_parts, size, recording)
+
     def step() -> None:
-        queries = settings.segmentor.queries
         if not recipe.runtime.workers:  # no process makes the next samples meanwhile
             _ = [transform(picture, number) for number, picture in enumerate(pictures)]
-        parts = parts_of_step(0, samples, tokens, size=size.size, queries=queries, processes=Processes())
-        built.optimiser.zero_grad()
-        for part in parts:
-            losses: Losses = built.model(part.on(fabric.device))
-            fabric.backward(torch.stack(list(losses.values())).sum())
-        if settings.optimiser.clip_norm > 0:
-            norm = settings.optimiser.clip_norm
-            fabric.clip_gradients(built.model, built.optimiser, max_norm=norm, error_if_nonfinite=False)
-        built.optimiser.step()
-        built.objective.end_step(parts[-1].tokens)
+        clip_norm = settings.optimiser.clip_norm
+        take_step(training, losses_of, samples, fabric, clip_norm=clip_norm, smaller_parts=smaller)
 
-    def smaller() -> bool:
-        if recording is not None:
-            recording.forget()
-        return size.halve()
-
-    return lambda: _in_parts(step, smaller)
+    return step
 
 
 def _at_once(images: int, pixels: int, fabric: Fabric) -> int:
     """How many of a number of images, of so many pixels each, are computed at once."""
     return images if fabric.device.type == "cuda" else max(1, min(images, _CPU_PIXELS // pixels))
-
-
-def _in_parts(step: Work, smaller: Callable[[], bool]) -> None:
-    """A step in parts as large as memory allows, as the training loop finds them."""
-    while True:
-        try:
-            step()
-            return
-        except torch.OutOfMemoryError:
-            if not smaller():
-                raise
-        torch.cuda.empty_cache()
 
 
 def clip_batch(recipe: Recipe, sizes: Sizes, fabric: Fabric) -> Work:
@@ -231,16 +209,13 @@ def _step_of(
     groups = [{"params": [p for p in module.parameters() if p.requires_grad], "lr": settings.optimiser.learning_rate}]
     made.model = state_bytes(module)
     made.checkpoint = made.model + _moments(module)
-    model, optimiser, _ = prepared(fabric, module, groups, settings)
+    training = Training({}, *prepared(fabric, module, groups, settings))
+    clip_norm = settings.optimiser.clip_norm
 
-    def step() -> None:
-        optimiser.zero_grad()
-        losses = losses_of(model)
-        fabric.backward(torch.stack(list(losses.values())).sum())
-        torch.stack(list(losses.values())).tolist()  # the loop looks at them, and so waits for the device
-        optimiser.step()
+    def losses_of_step(_step: int, _batch: None) -> list[Losses]:
+        return [losses_of(training.model)]
 
-    return step
+    return lambda: take_step(training, losses_of_step, None, fabric, clip_norm=clip_norm)
 
 
 def state_bytes(module: nn.Module) -> int:

@@ -1,6 +1,6 @@
 """train-con: the extractor and its projector, aligned with CLIP (CONCAT eqs. 1 to 9)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -15,7 +15,7 @@ from pipelines.base.errors import ConcatError
 from pipelines.base.progress import Reporter
 from pipelines.base.safe_weights import save_weights
 from pipelines.base.seeding import derive_seed
-from pipelines.clip.store import open_store
+from pipelines.clip.store import ImageTokens, open_store
 from pipelines.data.formats.labelled_images import LabelledImages
 from pipelines.data.formats.sample import Sample
 from pipelines.data.loading.ahead import load_ahead
@@ -50,44 +50,29 @@ def execute(context: StageContext) -> None:
     tokens = open_store(context.input("images"))
     data = training_images(context.run, context.input("train.json"), begun.seen)
     built = built_for(fabric, settings, begun.text, seed=recipe.seed, load_backbone=True)
-    extractor, objective, model = built.extractor, built.objective, built.model
+    extractor = built.extractor
     if extractor.start:
         context.reporter.say(extractor.start.told())
     size = part_size_of(settings, context.processes, context.reporter)
     if context.processes.count > 1:
         size.settle(partial(_trial, built, settings, fabric, len(begun.seen)), context.processes)
     recording = recording_of(settings, extractor, fabric, context.processes, size)
-
-    def smaller_parts() -> bool:
-        if recording is not None:
-            recording.forget()
-        return size.halve()
-
-    def losses_of(step: int, samples: list[Sample]) -> Iterator[Losses]:
-        parts = parts_of_step(
-            step, samples, tokens, size=size.size, queries=settings.segmentor.queries, processes=context.processes
-        )
-        for number, part in enumerate(parts, start=1):
-            with fabric.no_backward_sync(model, enabled=number < len(parts)):
-                yield model(part.on(fabric.device))
-        objective.end_step(parts[-1].tokens)
-
     run_training(
         context,
         fabric,
         Training(
-            {"extractor": extractor, "alignments": objective.alignments, "part size": size},
-            model,
+            {"extractor": extractor, "alignments": built.objective.alignments, "part size": size},
+            built.model,
             built.optimiser,
             built.schedule,
         ),
         lambda step: _batches(data, context, fabric, step),
-        losses_of,
+        losses_of_parts(built, settings, fabric, tokens, size, context.processes),
         settings,
         batch_size=settings.batch_size,
         checkpoint_every=settings.checkpoint_every,
         draw_page=TrainingPanels(fabric, extractor, data, begun.seen, begun.text, recipe) if settings.panels else None,
-        smaller_parts=smaller_parts,
+        smaller_parts=partial(smaller_parts, size, recording),
     )
     if context.processes.first:
         save_weights(context.out / "model.safetensors", extractor)
@@ -138,6 +123,31 @@ def built_for(fabric: Fabric, settings: ConSettings, text: Tensor, *, seed: int,
     return Built(extractor, objective, model, optimiser, schedule)
 
 
+def losses_of_parts(
+    built: Built, settings: ConSettings, fabric: Fabric, tokens: ImageTokens, size: PartSize, processes: Processes
+) -> Callable[[int, list[Sample]], Iterator[Losses]]:
+    """What maps a step and this process's images of it to the losses of one part after another."""
+
+    def losses_of(step: int, samples: list[Sample]) -> Iterator[Losses]:
+        queries = settings.segmentor.queries
+        parts = parts_of_step(
+            step, samples, tokens, size=size.size, queries=queries, processes=processes, device=fabric.device
+        )
+        for number, part in enumerate(parts, start=1):
+            with fabric.no_backward_sync(built.model, enabled=number < len(parts)):
+                yield built.model(part)
+        built.objective.end_step(parts[-1].tokens)
+
+    return losses_of
+
+
+def smaller_parts(size: PartSize, recording: Recording | None) -> bool:
+    """Has a step made in smaller parts, if it can be, and no longer as the recording has it; whether it does."""
+    if recording is not None:
+        recording.forget()
+    return size.halve()
+
+
 def part_size_of(settings: ConSettings, processes: Processes, reporter: Reporter) -> PartSize:
     """How many images a device holds at once, to begin with: all of its share, unless the settings say less.
 
@@ -150,10 +160,10 @@ def part_size_of(settings: ConSettings, processes: Processes, reporter: Reporter
             mend="Start fewer, or raise con.batch_size.",
         )
     share = -(-settings.batch_size // processes.count)
-    whole = settings.images_per_forward == "auto"
-    size = share if settings.images_per_forward == "auto" else min(settings.images_per_forward, share)
+    asked = settings.images_per_forward
+    size = share if asked == "auto" else min(asked, share)
     if settings.segmentor.batch_norm == "frozen":
-        return PartSize(size, fixed=not whole, say=reporter.say)
+        return PartSize(size, fixed=asked != "auto", say=reporter.say)
     if size < settings.batch_size:
         raise ConcatError(
             "A step cannot be computed in parts while batch norms learn from the images that are together.",
@@ -168,9 +178,11 @@ def _trial(built: Built, settings: ConSettings, fabric: Fabric, names: int, imag
     made_up = MadeUpImages(crop, crop, _MANY_SEGMENTS, names)
     samples = [made_up.sample(number) for number in range(images)]
     tokens, queries = made_up_tokens(samples, built.objective.text.shape[1]), settings.segmentor.queries
-    (part,) = parts_of_step(0, samples, tokens, size=images, queries=queries, processes=Processes())
+    (part,) = parts_of_step(
+        0, samples, tokens, size=images, queries=queries, processes=Processes(), device=fabric.device
+    )
     with fabric.no_backward_sync(built.model):
-        fabric.backward(torch.stack(list(built.model(part.on(fabric.device)).values())).sum())
+        fabric.backward(torch.stack(list(built.model(part).values())).sum())
     built.optimiser.zero_grad()
     torch.set_rng_state(random)
 

@@ -24,6 +24,7 @@ from pipelines.base.progress import Reporter, StepFigures
 from pipelines.base.seeding import derive_seed
 from pipelines.training.devices import peak_memory
 from pipelines.training.log import SilentLog, TrainingLog
+from pipelines.training.part_size import until_it_fits
 from pipelines.training.settings import OptimiserSettings
 
 Batch = TypeVar("Batch")
@@ -173,8 +174,10 @@ def train(
             for batch in batches:
                 if fabric.world_size > 1:  # a checkpoint holds the random state of one process
                     torch.manual_seed(derive_seed(seed, "step", training.step, fabric.global_rank))
-                values = _gradients(training, losses_of, batch, fabric, checkpoint, smaller_parts)
-                log.add(values, _step(training, fabric, clip_norm))
+                values, norm = take_step(
+                    training, losses_of, batch, fabric, clip_norm=clip_norm, smaller_parts=smaller_parts
+                )
+                log.add(values, norm)
                 rates = _learning_rates(training.optimiser)
                 if training.step % log_every == 0 or training.step == iterations:
                     memory = peak_memory(fabric.device)
@@ -186,6 +189,14 @@ def train(
                 if first and training.step % checkpoint_every == 0 and training.step < iterations:
                     training.save(checkpoint)
                 task.step(StepFigures(values, max(rates.values()), memory))
+    except NonFiniteLossError as error:
+        kept = "The last checkpoint is kept" if checkpoint.exists() else "No checkpoint was written yet"
+        raise NonFiniteLossError(f"{error.message} {kept}.", file=checkpoint, mend=error.mend) from None
+    except torch.OutOfMemoryError:
+        raise ConcatError(
+            f"The device has too little memory for step {training.step}.",
+            mend="Lower con.images_per_forward, set con.checkpointing=true, or use a smaller crop.",
+        ) from None
     finally:
         log.close()
     return logged
@@ -207,65 +218,61 @@ def _learning_rates(optimiser: Optimizer) -> dict[str, float]:
     return {name: rate for rate, name in rates.items()} if len(rates) > 1 else dict.fromkeys(["all"], *rates)
 
 
-def _gradients(
+def take_step(
     training: Training,
     losses_of: Callable[[int, Batch], Iterable[Losses]],
     batch: Batch,
     fabric: Fabric,
-    checkpoint: Path,
-    smaller_parts: Callable[[], bool],
-) -> dict[str, float]:
-    """Leaves the gradients of a step, and returns the values of its losses, all finite.
+    *,
+    clip_norm: float,
+    smaller_parts: Callable[[], bool] = lambda: False,
+) -> tuple[dict[str, float], Tensor]:
+    """One step of the optimiser; arguments as `train`.
 
-    A loss may itself refuse what is not finite (the matching cost does).
+    Returns:
+        the values of its losses by name, and the norm that the gradients had before they were clipped.
+
+    Raises:
+        NonFiniteLossError: a value is not finite; a loss may itself refuse what is not (the matching cost does).
+        torch.OutOfMemoryError: the device has too little memory.
     """
     random = _random_state()
-    while True:
-        try:
-            sums = _accumulated(training, losses_of, batch, fabric)
-            numbers = dict(zip(sums, torch.stack(list(sums.values())).tolist(), strict=True))  # waits for the device
-            break
-        except torch.OutOfMemoryError:
-            pass  # what the failed step holds is let go of at the end of this handler
-        except NonFiniteLossError as error:
-            raise _not_finite(training.step, error.message, checkpoint) from None
-        if not smaller_parts():
-            raise ConcatError(
-                f"The device has too little memory for step {training.step}.",
-                mend="Lower con.images_per_forward, set con.checkpointing=true, or use a smaller crop.",
-            )
-        torch.cuda.empty_cache()
+
+    def smaller() -> bool:
         _set_random_state(random)
-    if all(map(math.isfinite, numbers.values())):
-        return numbers
-    said = ", ".join(f"{name} {number:.3g}" for name, number in numbers.items())
-    raise _not_finite(training.step, said, checkpoint)
+        return smaller_parts()
+
+    try:
+        values = until_it_fits(lambda: _gradients(training, losses_of, batch, fabric), smaller)
+    except NonFiniteLossError as error:
+        raise _not_finite(training.step, error.message) from None
+    if not all(map(math.isfinite, values.values())):
+        raise _not_finite(training.step, ", ".join(f"{name} {value:.3g}" for name, value in values.items()))
+    return values, _step(training, fabric, clip_norm)
 
 
-def _accumulated(
+def _gradients(
     training: Training, losses_of: Callable[[int, Batch], Iterable[Losses]], batch: Batch, fabric: Fabric
-) -> Losses:
-    """The losses of a step, summed over its parts and over all processes; their gradients are in the parameters."""
+) -> dict[str, float]:
+    """Leaves the gradients of a step; the values of its losses, summed over its parts and over all processes."""
     training.optimiser.zero_grad()
     sums: Losses = {}
     for losses in losses_of(training.step, batch):
         # Processes' gradients are averaged by fabric, but each has only its share of the sum.
         fabric.backward(torch.stack(list(losses.values())).sum() * fabric.world_size)
         sums = {name: sums.get(name, 0) + value.detach() for name, value in losses.items()}
-    return {name: fabric.all_reduce(value, reduce_op="sum") for name, value in sums.items()}
+    values = fabric.all_reduce(torch.stack(list(sums.values())), reduce_op="sum").tolist()  # waits for the device
+    return dict(zip(sums, values, strict=True))
 
 
-def _not_finite(step: int, said: str, checkpoint: Path) -> NonFiniteLossError:
-    kept = "The last checkpoint is kept" if checkpoint.exists() else "No checkpoint was written yet"
+def _not_finite(step: int, said: str) -> NonFiniteLossError:
     return NonFiniteLossError(
-        f"The loss of step {step} is not finite ({said.rstrip('.')}). {kept}.",
-        file=checkpoint,
+        f"The loss of step {step} is not finite ({said.rstrip('.')}).",
         mend="Lower the learning rate, or set runtime.precision=32-true.",
     )
 
 
 def _step(training: Training, fabric: Fabric, clip_norm: float) -> Tensor:
-    """One step of the optimiser; returns the norm that the gradients had before they were clipped."""
     if clip_norm > 0:
         norm = fabric.clip_gradients(training.model, training.optimiser, max_norm=clip_norm, error_if_nonfinite=False)
     else:

@@ -1,11 +1,32 @@
 """How many images one device holds at once."""
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import torch
 
 from pipelines.training.processes import Processes
+
+_Made = TypeVar("_Made")
+
+
+def until_it_fits(run: Callable[[], _Made], smaller: Callable[[], bool]) -> _Made:
+    """What `run` returns, tried again in smaller parts as long as the device has no memory left for it.
+
+    Args:
+        smaller: has `run` make smaller parts from now on, if it can; whether it does.
+
+    Raises:
+        torch.OutOfMemoryError: parts cannot be made smaller.
+    """
+    while True:
+        try:
+            return run()
+        except torch.OutOfMemoryError:
+            if not smaller():
+                raise
+        torch.cuda.empty_cache()  # only now, when what `run` held is let go of
 
 
 class PartSize:
@@ -35,15 +56,9 @@ class PartSize:
             trial: computes made-up images, so many at once, without a word to the other processes.
             processes: each must ask.
         """
-        while not self._fixed:
-            try:
-                trial(self.size)
-                break
-            except torch.OutOfMemoryError:
-                pass  # what the trial held is let go of here
-            torch.cuda.empty_cache()
-            if not self.halve():
-                break
+        if not self._fixed:
+            with suppress(torch.OutOfMemoryError):  # the first step says it
+                until_it_fits(lambda: trial(self.size), self.halve)
         self.size, self._fixed = min(processes.gather(self.size)), True
 
     def state_dict(self) -> dict[str, Any]:

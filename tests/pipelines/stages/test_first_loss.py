@@ -20,6 +20,7 @@ from pipelines.stages.train_con import part_size_of
 from pipelines.training.processes import Processes
 
 DIM, NAMES, SIZE = 4, 5, 64
+CPU = torch.device("cpu")
 
 
 def _unit(*shape: int) -> Tensor:
@@ -53,7 +54,7 @@ def _store(samples: list[Sample], *, views: int = 1) -> ImageTokens:
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_mirrored_sample_is_compared_with_mirrored_tokens(mirrored: bool) -> None:
     sample = _sample(7, 2, mirrored=mirrored)
-    how = {"size": 1, "queries": 3, "processes": Processes()}
+    how = {"size": 1, "queries": 3, "processes": Processes(), "device": CPU}
     both = _store([sample], views=2)
     (part,) = parts_of_step(0, [sample], both, **how)
     torch.testing.assert_close(part.tokens.images, both.images[mirrored])
@@ -92,7 +93,7 @@ def _step(
     objective.extractor.segmentor.double()  # some gradients are zero but for rounding
     samples = [_sample(number, count) for number, count in enumerate(counts, start=1)]
     parts = parts_of_step(
-        2, samples, _store(samples), size=size, queries=settings.segmentor.queries, processes=Processes()
+        2, samples, _store(samples), size=size, queries=settings.segmentor.queries, processes=Processes(), device=CPU
     )
     sums: dict[str, Tensor] = {}
     for part in parts:
@@ -130,7 +131,7 @@ def test_layers_computed_again_give_the_same_gradients() -> None:
             objective.extractor.segmentor.checkpoint_layers()
         objective.zero_grad()
         (part,) = parts_of_step(
-            0, samples, _store(samples), size=2, queries=settings.segmentor.queries, processes=Processes()
+            0, samples, _store(samples), size=2, queries=settings.segmentor.queries, processes=Processes(), device=CPU
         )
         torch.stack(list(objective(part).values())).sum().backward()
         gradients.append([own.grad for own in objective.parameters() if own.grad is not None])
@@ -142,7 +143,7 @@ def test_no_loss_is_computed_in_half_precision(classification: str) -> None:
     objective, settings = _objective((f"con.matching.classification={classification}",))
     samples = [_sample(1, 2), _sample(2, 3)]
     (part,) = parts_of_step(
-        0, samples, _store(samples), size=2, queries=settings.segmentor.queries, processes=Processes()
+        0, samples, _store(samples), size=2, queries=settings.segmentor.queries, processes=Processes(), device=CPU
     )
     with torch.no_grad():
         output = objective.extractor(torch.stack([sample.image for sample in samples]))
