@@ -9,7 +9,6 @@ Prints seconds a step (the median), images a second and peak memory; `--out` kee
 """
 
 import argparse
-import gc
 import json
 import time
 from collections.abc import Callable
@@ -19,24 +18,20 @@ from typing import Any
 import lightning_fabric
 import torch
 from torch import nn
-from torch.nn.functional import normalize
 
-from pipelines.clip.store import ImageTokens
 from pipelines.data.formats.sample import Sample
-from pipelines.losses.build import build_alignments
-from pipelines.models.extractor import Extractor
 from pipelines.recipes.con import ConSettings
 from pipelines.recipes.load import load_recipe
 from pipelines.segmentors.backbone import STRIDES, build_backbone
-from pipelines.segmentors.build import checkpoint_layers
-from pipelines.segmentors.graphed import recorded
 from pipelines.segmentors.huggingface import quiet_transformers, stand_in_backbone
-from pipelines.segmentors.parameters import parameter_groups
-from pipelines.stages.con_objective import ConObjective, parts_of_step
-from pipelines.training.devices import make_fabric, peak_memory, reset_peak_memory
-from pipelines.training.loop import make_optimiser
+from pipelines.stages.made_up import MadeUpImages, made_up_text, made_up_tokens
+from pipelines.stages.train_con import built_for, losses_of_parts, recording_of
+from pipelines.training.devices import make_fabric
+from pipelines.training.loop import Training, take_step
+from pipelines.training.part_size import PartSize
 from pipelines.training.processes import Processes
 from pipelines.training.settings import RuntimeSettings
+from pipelines.training.stopwatch import Work, measured
 
 NAMES, TEXT_DIM, SEGMENTS = 119, 512, 8
 PRECISIONS = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed"}
@@ -44,64 +39,27 @@ GIB = 2**30
 Step = Callable[[], float]
 
 
-def scene(number: int, size: int, random: torch.Generator) -> Sample:
-    """A picture of noise with up to eight segments of 8×8 blocks."""
-    owner = torch.randint(0, SEGMENTS, (8, 8), generator=random).repeat_interleave(size // 8, 0)
-    owner = owner.repeat_interleave(size // 8, 1)
-    masks = torch.stack([owner == segment for segment in range(SEGMENTS) if (owner == segment).any()])
-    return Sample(
-        image_id=number,
-        image=torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=random),
-        masks=masks,
-        labels=torch.randint(0, NAMES, (len(masks),), generator=random),
-        segment_ids=torch.arange(1, len(masks) + 1),
-        ignore=torch.zeros(size, size, dtype=torch.bool),
-    )
-
-
-def tokens_of(samples: list[Sample]) -> ImageTokens:
-    """CLS tokens at random."""
-    counts = [len(sample.labels) for sample in samples]
-    offsets = torch.tensor([0, *counts]).cumsum(0).tolist()
-    ids = torch.cat([sample.segment_ids for sample in samples])
-    rows = {sample.image_id: row for row, sample in enumerate(samples)}
-    images, segments = torch.randn(len(samples), TEXT_DIM).half(), torch.randn(len(ids), TEXT_DIM).half()
-    return ImageTokens(rows, (images,), ids, (segments,), offsets, Path("random"))
-
-
 def ours(settings: ConSettings, samples: list[Sample], device: str, precision: str, how: str) -> Step:
     """A step of train-con, in one part."""
-    fabric = make_fabric(RuntimeSettings(device=device, precision=PRECISIONS[precision]))
-    text = normalize(torch.randn(NAMES, TEXT_DIM), dim=-1).to(fabric.device)
-    extractor = Extractor(settings, TEXT_DIM, load_backbone=False)
-    if "checkpointing" in how:
-        checkpoint_layers(extractor.segmentor)
-    objective = ConObjective(extractor, build_alignments(settings.alignment, text_dim=TEXT_DIM), settings, text, seed=0)
-    rates = settings.optimiser
-    groups = parameter_groups(
-        objective,
-        learning_rate=rates.learning_rate,
-        backbone_factor=rates.backbone_factor,
-        weight_decay=rates.weight_decay,
-        decay_biases=rates.decay_biases,
+    settings = settings.model_copy(
+        update={
+            "batch_size": len(samples),
+            "input": settings.input.model_copy(update={"crop": samples[0].image.shape[-1]}),
+            "checkpointing": "checkpointing" in how,
+            "cuda_graphs": "graphed" in how,
+        }
     )
-    optimiser, _ = make_optimiser(groups, rates, 1000)
-    model, optimiser = fabric.setup(objective, optimiser)
-    tokens, queries = tokens_of(samples), settings.segmentor.queries
-    if "graphed" in how and fabric.device.type == "cuda":
-        with fabric.autocast():
-            recorded(extractor.segmentor, torch.stack([sample.image for sample in samples]).to(fabric.device))
+    fabric = make_fabric(RuntimeSettings(device=device, precision=PRECISIONS[precision]))
+    built = built_for(fabric, settings, made_up_text(NAMES, TEXT_DIM).to(fabric.device), seed=0, load_backbone=False)
+    size = PartSize(len(samples), fixed=True, say=print)
+    recording_of(settings, built.extractor, fabric, Processes(), size)
+    tokens = made_up_tokens(samples, TEXT_DIM)
+    losses_of = losses_of_parts(built, settings, fabric, tokens, size, Processes())
+    training = Training({}, built.model, built.optimiser, built.schedule)
 
     def step() -> float:
-        parts = parts_of_step(0, samples, tokens, size=len(samples), queries=queries, processes=Processes())
-        optimiser.zero_grad()
-        losses = model(parts[0].on(fabric.device))
-        fabric.backward(torch.stack(list(losses.values())).sum())
-        values: list[float] = torch.stack(list(losses.values())).tolist()
-        fabric.clip_gradients(model, optimiser, max_norm=0.01, error_if_nonfinite=False)
-        optimiser.step()
-        objective.end_step(parts[0].tokens)
-        return sum(values)
+        values, _ = take_step(training, losses_of, samples, fabric, clip_norm=settings.optimiser.clip_norm)
+        return sum(values.values())
 
     return step
 
@@ -132,33 +90,28 @@ def theirs(settings: ConSettings, samples: list[Sample], device: str, precision:
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 0.01)
         optimiser.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 
 
-def measured(make: Callable[[], Step], images: int, device: torch.device, steps: int) -> dict[str, Any]:
-    """Median of `steps` steps after a few that warm up."""
-    gc.collect()
-    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    reset_peak_memory(device)
-    try:
-        step, times = make(), []
-        for number in range(steps + max(1, steps // 3)):
-            wait()
-            begun = time.perf_counter()
-            loss = step()
-            wait()
-            times.append(time.perf_counter() - begun if number >= max(1, steps // 3) else float("nan"))
-    except torch.OutOfMemoryError:
+def row_of(make: Callable[[], Step], images: int, device: torch.device, steps: int) -> dict[str, Any]:
+    """Seconds of a step, images a second, peak memory and the last loss."""
+    losses = [0.0]
+
+    def work() -> Work:
+        step = make()
+        return lambda: losses.append(step())
+
+    found = measured(work, steps=steps, device=device)
+    if found is None:
         return {"out_of_memory": True}
-    kept = sorted(seconds for seconds in times if seconds == seconds)
-    middle = kept[len(kept) // 2]
-    peak = peak_memory(device) / GIB
-    row = {"seconds": round(middle, 4), "images_per_second": round(images / middle, 2), "peak_GiB": round(peak, 2)}
-    return row | {"loss": round(loss, 4)}
+    return {
+        "seconds": round(found.seconds, 4),
+        "images_per_second": round(images / found.seconds, 2),
+        "peak_GiB": round(found.peak / GIB, 2),
+        "loss": round(losses[-1], 4),
+    }
 
 
 def profiled(step: Step) -> str:
@@ -199,8 +152,8 @@ def main() -> None:
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     rows = []
     for images in given.images:
-        random = torch.Generator().manual_seed(0)
-        samples = [scene(number, size, random) for number in range(images)]
+        pictures = MadeUpImages(size, size, SEGMENTS, NAMES)
+        samples = [pictures.sample(number) for number in range(images)]
         if device.type == "cuda":
             samples = [sample.pin_memory() for sample in samples]
         for precision in given.precision:
@@ -217,7 +170,7 @@ def main() -> None:
                     return step
 
                 row = {"side": side, "images": images, "size": size, "precision": precision}
-                row |= measured(make, images, device, given.steps)
+                row |= row_of(make, images, device, given.steps)
                 rows.append(row)
                 print(json.dumps(row), flush=True)
                 if given.profile and side != "transformers":
