@@ -32,6 +32,11 @@ def command_line() -> str:
     return shlex.join([name, *sys.argv[1:]])
 
 
+def how_to_resume() -> str:
+    """What mends a run that was ended from outside."""
+    return f"`{command_line()}` resumes; nothing finished is lost."
+
+
 def guarded(command: Command) -> Command:
     """Wraps a command so that it ends with a message and not with a traceback, unless its option `debug` is set."""
 
@@ -52,12 +57,7 @@ def guarded(command: Command) -> Command:
             if debug or process_count() == 1 or not _LOST.search(str(error)):
                 raise
             time.sleep(_PATIENCE)  # whoever started us ends us meanwhile, and says why
-            show_error(
-                ConcatError(
-                    "Another process of this run ended.",
-                    mend=f"`{command_line()}` resumes; nothing finished is lost.",
-                )
-            )
+            show_error(ConcatError("Another process of this run ended.", mend=how_to_resume()))
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             if process_rank() > 0:

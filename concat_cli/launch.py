@@ -6,14 +6,14 @@ import sys
 
 import typer
 
-from concat_cli.errors import command_line
+from concat_cli.errors import command_line, how_to_resume
 from pipelines.base.errors import ConcatError
 from pipelines.base.ranks import COMMAND, process_count
 
 _MENDABLE, _INTERRUPTED = 2, 130
 
 
-def in_processes(devices: int | None) -> bool:
+def relaunched(devices: int | None) -> bool:
     """Runs the command that was typed in as many processes, if several are asked for; whether it did.
 
     Raises:
@@ -46,8 +46,7 @@ def in_processes(devices: int | None) -> bool:
             raise typer.Exit(failure.exitcode) from None
         how = f"signal {-failure.exitcode}" if failure.exitcode < 0 else f"exit code {failure.exitcode}"
         raise ConcatError(
-            f"Process {rank} of {devices} ended with {how}, and so all were ended.",
-            mend=f"`{command_line()}` resumes; nothing finished is lost.",
+            f"Process {rank} of {devices} ended with {how}, and so all were ended.", mend=how_to_resume()
         ) from None
     except SignalException:
         raise KeyboardInterrupt from None

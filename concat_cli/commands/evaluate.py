@@ -20,7 +20,7 @@ from concat_cli.data_options import (
     VocabularyName,
 )
 from concat_cli.errors import guarded
-from concat_cli.launch import in_processes
+from concat_cli.launch import relaunched
 from concat_cli.options import Cache, Debug, Device, Devices, DryRun, Force, RunDir, Seed, Set
 from concat_cli.pixel_values import Ignore, pixel_values
 from concat_cli.runs import bring_up_to_date, open_run
@@ -68,7 +68,7 @@ def evaluate(
 
     With --dataset, the open vocabulary is put to the test: no name of that data set need be known to training.
     """
-    if not dry_run and in_processes(devices):
+    if not dry_run and relaunched(devices):
         return
     opened = open_run(run, cache=cache, settings=settings, seed=seed, device=device)
     given = (root, images, labels, listing, annotations, vocabulary, ignored, text_embeddings, text_names)

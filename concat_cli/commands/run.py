@@ -7,7 +7,7 @@ import typer
 from concat_cli.completion import recipes
 from concat_cli.data_options import ALLOWED, AllowSeenUnseen
 from concat_cli.errors import guarded
-from concat_cli.launch import in_processes
+from concat_cli.launch import relaunched
 from concat_cli.options import Cache, Debug, Device, Devices, DryRun, RunDir, Seed, Set
 from concat_cli.runs import bring_up_to_date, open_run
 
@@ -33,7 +33,7 @@ def run(
     """Run all stages of a recipe that are stale, and none that is fresh."""
     from concat_cli.scores import show_scores
 
-    if not dry_run and in_processes(devices):
+    if not dry_run and relaunched(devices):
         return
     given = [*([ALLOWED] if allow_seen_unseen else []), *(settings or [])]
     opened = open_run(run, cache=cache, recipe=recipe, settings=given, seed=seed, device=device)

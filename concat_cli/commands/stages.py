@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from concat_cli.errors import guarded
-from concat_cli.launch import in_processes
+from concat_cli.launch import relaunched
 from concat_cli.options import Cache, Debug, Device, Devices, DryRun, Force, RunDir, Seed, Set
 from concat_cli.runs import bring_up_to_date, open_run
 from pipelines.runs.run import Stage
@@ -24,7 +24,7 @@ def stage_command(stage: Stage) -> Callable[..., None]:
         dry_run: DryRun = False,
         debug: Debug = False,
     ) -> None:
-        if not dry_run and in_processes(devices):
+        if not dry_run and relaunched(devices):
             return
         opened = open_run(run, cache=cache, settings=settings, seed=seed, device=device)
         bring_up_to_date(opened, stage.name, force=force, dry_run=dry_run)

@@ -21,12 +21,14 @@ class Planned:
     Attributes:
         state: whether it is fresh, and then does not run.
         why: why it runs.
+        shared: whether several devices share its work.
     """
 
     name: str
     state: State
     why: str
     details: Details
+    shared: bool = False
 
     @property
     def runs(self) -> bool:
@@ -95,10 +97,10 @@ def plan_of(run: Run, chain: list[Stage], target: str, *, force: bool = False) -
     train = val = None
     if any(state.state != "fresh" for state in states):
         train, val = training_images_of(run, split=split_stands), validation_images_of(run, split=split_stands)
-    planned = []
+    planned, shared = [], {stage.name for stage in chain if stage.shared}
     for state in states:
         details = Details() if state.state == "fresh" else details_of(run, state.name, train, val)
-        planned.append(Planned(state.name, state.state, state.why, details))
+        planned.append(Planned(state.name, state.state, state.why, details, state.name in shared))
     return with_disks(run, tuple(planned))
 
 

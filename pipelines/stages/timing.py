@@ -26,8 +26,6 @@ from pipelines.training.devices import make_fabric
 from pipelines.training.stopwatch import Measured, Work, measured
 
 TIMED: Final = ("precompute", "train-con", "dump-queries", "train-cat", "finetune", "eval")
-SHARED: Final = ("precompute", "train-con", "dump-queries", "eval")
-"""Stages whose work several devices share."""
 _COCO_IMAGE: Final = (480, 640)  # px, the most common size
 _SEGMENTS: Final = 8  # of an image, where no list tells
 
@@ -146,8 +144,8 @@ def _told(stage: Planned, measure: Measured | None, count: int, unit: str, sizes
     if measure is None:
         return Timed(None, math.nan, unit, None)
     each, units = measure.seconds / (count * made.share), _units(stage, unit)
-    shared = sizes.devices if stage.name in SHARED and unit != "step" else 1  # a step was timed as it is shared
-    return Timed(None if units is None else units * each / shared, each, unit, measure.peak, made.share == 1)
+    among = sizes.devices if stage.shared and unit != "step" else 1  # a step was timed as it is shared
+    return Timed(None if units is None else units * each / among, each, unit, measure.peak, made.share == 1)
 
 
 def _units(stage: Planned, unit: str) -> int | None:
