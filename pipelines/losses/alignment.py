@@ -47,16 +47,6 @@ class AlignmentInput:
     first_image: int
     totals: StepTotals
 
-    @property
-    def image_tokens(self) -> Tensor:
-        """CLS tokens of the part's images, B×C."""
-        return self.tokens.images[self.first_image : self.first_image + len(self.semantic)]
-
-    @property
-    def segment_tokens(self) -> Tensor:
-        """CLS tokens of the matched pairs' segments, M×C."""
-        return self.tokens.segments[self.segment]
-
 
 class Alignment(Protocol):
     """A module that is built of its settings and `text_dim` (C); its buffers take part in checkpoints.

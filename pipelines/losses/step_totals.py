@@ -9,12 +9,10 @@ class StepTotals:
     """Counts over all images of a step, on all devices; known before any forward pass.
 
     Attributes:
-        images: number of images.
         matched: M, matched segments, Σ min(K, O_i).
         unmatched: queries of a layer that match none.
     """
 
-    images: int
     matched: int
     unmatched: int
 
@@ -22,4 +20,4 @@ class StepTotals:
     def of_counts(cls, counts: Sequence[int], *, queries: int) -> "StepTotals":
         """The totals of images with so many segments each, for K = `queries`."""
         matched = sum(min(queries, count) for count in counts)
-        return cls(len(counts), matched, queries * len(counts) - matched)
+        return cls(matched, queries * len(counts) - matched)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, linear, relu, scaled_dot_product_attention
+from torch.nn.functional import linear, relu, scaled_dot_product_attention
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerAttention,
     Mask2FormerMaskedAttentionDecoder,
@@ -15,6 +15,7 @@ from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerTransformerModule,
 )
 
+from pipelines.segmentors.dropout import dropped
 from pipelines.segmentors.output import SegmentorOutput
 from pipelines.segmentors.places import Places
 from pipelines.segmentors.remembering import Remembering
@@ -75,11 +76,11 @@ def _layer(
     """A layer on queries B×K×D: masked attention to a level, attention among queries, feed-forward."""
     rate = layer.dropout if layer.training else 0.0
     attended = _cross_attention(layer.cross_attn, states + own, memory + places, memory, seen, rate)
-    states = layer.cross_attn_layer_norm(states + _dropped(attended, rate))
+    states = layer.cross_attn_layer_norm(states + dropped(attended, rate))
     attended = _self_attention(layer.self_attn, states + own, states, rate)
-    states = layer.self_attn_layer_norm(states + _dropped(attended, rate))
-    inner = _dropped(relu(layer.fc1(states), inplace=True), rate)
-    return layer.final_layer_norm(states + _dropped(layer.fc2(inner), rate))
+    states = layer.self_attn_layer_norm(states + dropped(attended, rate))
+    inner = dropped(relu(layer.fc1(states), inplace=True), rate)
+    return layer.final_layer_norm(states + dropped(layer.fc2(inner), rate))
 
 
 def _cross_attention(
@@ -107,7 +108,3 @@ def _heads(vectors: Tensor, heads: int) -> Tensor:
 def _joined(of_heads: Tensor) -> Tensor:
     """B×H×N×D/H → B×N×D."""
     return of_heads.transpose(1, 2).flatten(2)
-
-
-def _dropped(values: Tensor, rate: float) -> Tensor:
-    return dropout(values, rate) if rate else values

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, relu
+from torch.nn.functional import relu
 from transformers.models.mask2former.modeling_mask2former import (
     Mask2FormerPixelDecoder,
     Mask2FormerPixelDecoderEncoderLayer,
 )
 
 from pipelines.segmentors.deformable_attention import Pyramid, deformable_attention
+from pipelines.segmentors.dropout import dropped
 from pipelines.segmentors.places import Places
 from pipelines.segmentors.remembering import Remembering, cast_once
 from pipelines.segmentors.resize import resize_bilinear
@@ -76,13 +77,13 @@ def _encode(
         pyramid,
     )
     attended = attention.output_proj(attended)
-    tokens = layer.self_attn_layer_norm(tokens + _dropped(attended, rate))
+    tokens = layer.self_attn_layer_norm(tokens + dropped(attended, rate))
     fed = remembering.wide(_feed_forward, layer, cast_once(tokens), rate)
-    return layer.final_layer_norm(tokens + _dropped(fed, rate))
+    return layer.final_layer_norm(tokens + dropped(fed, rate))
 
 
 def _feed_forward(layer: Mask2FormerPixelDecoderEncoderLayer, tokens: Tensor, rate: float) -> Tensor:
-    return layer.fc2(_dropped(relu(layer.fc1(tokens), inplace=True), rate))
+    return layer.fc2(dropped(relu(layer.fc1(tokens), inplace=True), rate))
 
 
 def _refine(lateral: nn.Module, output: nn.Sequential, own: Tensor, coarser: Tensor) -> Tensor:
@@ -91,7 +92,3 @@ def _refine(lateral: nn.Module, output: nn.Sequential, own: Tensor, coarser: Ten
     own = lateral(own)
     own = own + resize_bilinear(coarser.to(own.dtype), own.shape[-2:])
     return relu(norm(convolution(own)), inplace=True)
-
-
-def _dropped(values: Tensor, rate: float) -> Tensor:
-    return dropout(values, rate) if rate else values
