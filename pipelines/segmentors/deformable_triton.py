@@ -7,6 +7,23 @@ import triton.language as tl
 
 
 @triton.jit
+def _queries(centres, S, H: tl.constexpr, BLOCK: tl.constexpr):
+    """Image, head, and the queries of a program: which there are, where they stand in memory and in the picture."""
+    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    b, h = tl.program_id(1) // H, tl.program_id(1) % H
+    there = rows < S
+    x = tl.load(centres + rows * 2, mask=there, other=0.0)
+    y = tl.load(centres + rows * 2 + 1, mask=there, other=0.0)
+    return b, h, there, (b * S + rows) * H + h, x, y
+
+
+@triton.jit
+def _level(table, level):
+    """Height, width and first pixel of a level."""
+    return tl.load(table + 3 * level), tl.load(table + 3 * level + 1), tl.load(table + 3 * level + 2)
+
+
+@triton.jit
 def _corner(value, b, h, x, y, height, width, first, there, S, H: tl.constexpr, D: tl.constexpr):
     """The values (Q×D, fp32) at pixels x, y of a level, 0 beyond its border; where they lie, and which are inside."""
     inside = there & (x >= 0) & (x < width) & (y >= 0) & (y < height)
@@ -41,17 +58,11 @@ def forward(
     value, offsets, logits, centres, table, attended, S,
     H: tl.constexpr, D: tl.constexpr, L: tl.constexpr, P: tl.constexpr, LP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    b, h = tl.program_id(1) // H, tl.program_id(1) % H
-    there = rows < S
-    at = (b * S + rows) * H + h
-    centre_x = tl.load(centres + rows * 2, mask=there, other=0.0)
-    centre_y = tl.load(centres + rows * 2 + 1, mask=there, other=0.0)
+    b, h, there, at, centre_x, centre_y = _queries(centres, S, H, BLOCK)
     top, total = _softmax_of(logits, at, there, LP, L * P)
     sum = tl.zeros([BLOCK, D], tl.float32)
     for point in range(L * P):
-        level = table + 3 * (point // P)
-        height, width, first = tl.load(level), tl.load(level + 1), tl.load(level + 2)
+        height, width, first = _level(table, point // P)
         weight = tl.exp(tl.load(logits + at * (L * P) + point, mask=there, other=0.0).to(tl.float32) - top) / total
         x, y, fx, fy = _place(offsets, at, point, L * P, centre_x, centre_y, height, width, there)
         v, _, _ = _corner(value, b, h, x, y, height, width, first, there, S, H, D)
@@ -71,19 +82,13 @@ def backward(
     value, offsets, logits, centres, table, grad, of_value, of_offsets, of_logits, S,
     H: tl.constexpr, D: tl.constexpr, L: tl.constexpr, P: tl.constexpr, LP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    b, h = tl.program_id(1) // H, tl.program_id(1) % H
-    there = rows < S
-    at = (b * S + rows) * H + h
-    centre_x = tl.load(centres + rows * 2, mask=there, other=0.0)
-    centre_y = tl.load(centres + rows * 2 + 1, mask=there, other=0.0)
+    b, h, there, at, centre_x, centre_y = _queries(centres, S, H, BLOCK)
     top, total = _softmax_of(logits, at, there, LP, L * P)
     own = at[:, None] * D + tl.arange(0, D)[None, :]
     g = tl.load(grad + own, mask=there[:, None], other=0.0).to(tl.float32)
     mean = tl.zeros([BLOCK], tl.float32)
     for point in range(L * P):
-        level = table + 3 * (point // P)
-        height, width, first = tl.load(level), tl.load(level + 1), tl.load(level + 2)
+        height, width, first = _level(table, point // P)
         weight = tl.exp(tl.load(logits + at * (L * P) + point, mask=there, other=0.0).to(tl.float32) - top) / total
         x, y, fx, fy = _place(offsets, at, point, L * P, centre_x, centre_y, height, width, there)
         v, to, inside = _corner(value, b, h, x, y, height, width, first, there, S, H, D)
