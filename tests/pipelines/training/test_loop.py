@@ -39,6 +39,12 @@ def _batches(first: int, iterations: int) -> Iterator[Tensor]:
         yield torch.randn(6, 4, generator=torch.Generator().manual_seed(step))
 
 
+def _train(training: Training, batches, losses_of, folder: Path, **how) -> dict[str, float]:
+    usual = {"batch_size": 6, "clip_norm": 0.0, "checkpoint_every": 3, "log_every": 2}
+    quiet = {"fabric": Fabric(accelerator="cpu", devices=1), "reporter": SilentReporter(), "description": "test"}
+    return train(training, batches, losses_of, folder=folder, **quiet, **(usual | how))
+
+
 def _go(
     training: Training,
     folder: Path,
@@ -57,22 +63,8 @@ def _go(
         if step == stop_at:
             raise Interrupted
 
-    return train(
-        training,
-        _batches(training.step, iterations),
-        losses_of,
-        fabric=Fabric(accelerator="cpu", devices=1),
-        folder=folder,
-        iterations=iterations,
-        batch_size=6,
-        clip_norm=1.0,
-        checkpoint_every=3,
-        log_every=2,
-        reporter=SilentReporter(),
-        description="test",
-        after_step=after_step,
-        draw_page=draw_page,
-    )
+    how = {"clip_norm": 1.0, "after_step": after_step, "draw_page": draw_page}
+    return _train(training, _batches(training.step, iterations), losses_of, folder, iterations=iterations, **how)
 
 
 @pytest.mark.parametrize("stop_at", [3, 4, 8])
@@ -132,19 +124,15 @@ def test_a_cut_training_shows_every_step_once_and_every_figure_in_tensorboard(tm
 def test_the_logged_gradient_norm_is_that_before_clipping(tmp_path: Path, clip_norm: float) -> None:
     model = nn.Linear(2, 1, bias=False)
     optimiser, schedule = make_optimiser([{"params": model.parameters(), "lr": 0.1}], OptimiserSettings(), 1)
-    train(
+    _train(
         Training({"model": model}, model, optimiser, schedule),
         [torch.tensor([[3.0, 4.0]])],
         lambda _, batch: [{"loss": model(batch).sum()}],
-        fabric=Fabric(accelerator="cpu", devices=1),
-        folder=tmp_path,
+        tmp_path,
         iterations=1,
         batch_size=1,
         clip_norm=clip_norm,
-        checkpoint_every=5,
         log_every=1,
-        reporter=SilentReporter(),
-        description="t",
     )
     assert json.loads((tmp_path / "metrics.jsonl").read_text())["gradient_norm"] == pytest.approx(5.0)
 
@@ -177,20 +165,7 @@ def test_a_non_finite_loss_stops_with_step_and_checkpoint(tmp_path: Path) -> Non
         yield {"good": loss, "bad": loss * (float("nan") if step == 4 else 1.0)}
 
     with pytest.raises(NonFiniteLossError, match=r"step 4 is not finite \(good .*, bad nan\).*last checkpoint is kept"):
-        train(
-            training,
-            _batches(0, 10),
-            losses_of,
-            fabric=Fabric(accelerator="cpu", devices=1),
-            folder=tmp_path,
-            iterations=10,
-            batch_size=6,
-            clip_norm=0.0,
-            checkpoint_every=3,
-            log_every=2,
-            reporter=SilentReporter(),
-            description="t",
-        )
+        _train(training, _batches(0, 10), losses_of, tmp_path, iterations=10)
     fresh = _training()
     fresh.load(tmp_path / "checkpoint.pt")
     assert fresh.step == 3
@@ -237,21 +212,7 @@ def test_weight_decay_of_a_group_is_its_own() -> None:
 
 def _trained(folder: Path, losses_of: Callable[[int, Tensor], Iterator[dict[str, Tensor]]], training: Training, **how):
     folder.mkdir()
-    train(
-        training,
-        _batches(0, 6),
-        losses_of,
-        fabric=Fabric(accelerator="cpu", devices=1),
-        folder=folder,
-        iterations=6,
-        batch_size=6,
-        clip_norm=0.0,
-        checkpoint_every=3,
-        log_every=1,
-        reporter=SilentReporter(),
-        description="t",
-        **how,
-    )
+    _train(training, _batches(0, 6), losses_of, folder, iterations=6, log_every=1, **how)
     return [json.loads(line)["square"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
