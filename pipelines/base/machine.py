@@ -80,7 +80,7 @@ def _devices() -> list[Fact]:
     build = Fact("torch build", "good", f"{torch.__version__}, made for {kind}")
     if not torch.cuda.is_available():
         why = "its driver was not found" if torch.version.cuda else "this torch is made without"
-        means = "The embedded world takes about 13 minutes on two cores; training at paper scale needs a GPU."
+        means = "The embedded world takes about 9 minutes on two cores; training at paper scale needs a GPU."
         return [build, Fact("GPU", "poor", f"none that torch can use: {why}", means)]
     devices = []
     for number in range(torch.cuda.device_count()):
