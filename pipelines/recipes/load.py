@@ -1,6 +1,7 @@
 """Recipes from shipped or one's own TOML files, changed by `key=value`, and written resolved."""
 
 import hashlib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from pipelines.base.errors import ConcatError
 from pipelines.base.files import write_text
@@ -18,6 +20,7 @@ from pipelines.recipes.recipe import Recipe
 
 SHIPPED = Path(__file__).parent
 _SIGNED = "# Written by concat; SHA-256 of what follows: "
+_ALTERNATIVE = re.compile(r"constrained-\w+|literal\[.*\]|int|float")
 _SEE_HELP = "The --help of each stage lists its settings."
 
 Values = dict[str, Any]
@@ -148,13 +151,21 @@ def _is_section(field: FieldInfo | None, kind: type) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, kind)
 
 
+def _place(error: ErrorDetails) -> tuple[int | str, ...]:
+    """The setting that an error is about, without the alternative of a union that pydantic tried."""
+    place = error["loc"]
+    return place[:-1] if place and _ALTERNATIVE.fullmatch(str(place[-1])) else place
+
+
 def _checked(values: Values, path: Path | None) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        errors = error.errors()
+        first, place = errors[0], _place(errors[0])
         beyond = list(first["input"])[:1] if isinstance(first["input"], dict) else []  # a key below a plain setting
-        key = ".".join(map(str, (*first["loc"], *beyond)))
+        key = ".".join(map(str, (*place, *beyond)))
         unknown = beyond or first["type"] == "extra_forbidden"
-        what = f"Unknown setting {key!r}" if unknown else f"Setting {key}: {first['msg']}"
+        said = " or ".join(dict.fromkeys(own["msg"] for own in errors if _place(own) == place))
+        what = f"Unknown setting {key!r}" if unknown else f"Setting {key}: {said}"
         raise ConcatError(f"{what}.", file=path, mend=_SEE_HELP) from None

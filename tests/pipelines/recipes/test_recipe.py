@@ -88,3 +88,9 @@ def _undocumented(model: type[Settings], prefix: str = "") -> list[str]:
 
 def test_every_setting_is_documented() -> None:
     assert _undocumented(Recipe) == []
+
+
+@pytest.mark.parametrize("value", ["0", "many"])
+def test_a_setting_of_two_kinds_is_refused_by_its_name_and_with_both(value: str) -> None:
+    with pytest.raises(ConcatError, match=r"^Setting con\.images_per_forward: .* or Input should be 'auto'\."):
+        load_recipe("smoke", (f"con.images_per_forward={value}",))
